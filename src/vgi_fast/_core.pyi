@@ -1,0 +1,318 @@
+"""The compiled core: Arrow types, arrays and IPC without pyarrow (sections 1 and 5 of the protocol).
+
+Text form of a type, accepted wherever a ``DataType`` is: ``int64``, ``utf8``, ``binary``, ``bool``,
+``decimal128(10, 2)``, ``timestamp[us]``, ``timestamp[us, tz=UTC]``, ``time64[us]``, ``duration[ns]``,
+``month_day_nano_interval``, ``fixed_size_binary[16]``, ``list<item: int64>`` or ``list<int64>``,
+``fixed_size_list<float64>[2]``, ``struct<lat: float64, lon: float64>``, ``map<utf8, int64>``,
+``sparse_union<0: a: int64, 1: b: utf8>`` (codes optional), ``dictionary<int16, utf8>``, ``null``.
+A ``!`` after a field's type makes it not null: ``name: utf8!``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, final
+
+import numpy as np
+import numpy.typing as npt
+
+class ArrowSchemaExporter(Protocol):
+    def __arrow_c_schema__(self) -> object: ...
+
+class ArrowArrayExporter(Protocol):
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+type TypeLike = DataType | str | ArrowSchemaExporter
+type Buffer = bytes | bytearray | memoryview
+
+DEBUG: Final[bool]
+"""True in a build made with VGI_FAST_DEBUG=1."""
+
+@final
+class DataType:
+    """An Arrow type; immutable, hashable, compared structurally (child names included, metadata not)."""
+
+    def __init__(self, text: str) -> None: ...
+    @staticmethod
+    def of(value: TypeLike) -> DataType:
+        """Text, a DataType, or anything with ``__arrow_c_schema__`` (pyarrow types and fields)."""
+    @staticmethod
+    def from_numpy(dtype: npt.DTypeLike) -> DataType: ...
+    @property
+    def kind(self) -> str:
+        """The bare name, without parameters: ``int64``, ``timestamp``, ``list``, ``dictionary`` …"""
+    @property
+    def children(self) -> tuple[Field, ...]: ...
+    @property
+    def unit(self) -> str | None: ...
+    @property
+    def timezone(self) -> str | None: ...
+    @property
+    def precision(self) -> int: ...
+    @property
+    def scale(self) -> int: ...
+    @property
+    def list_size(self) -> int: ...
+    @property
+    def byte_width(self) -> int:
+        """Bytes per value of a fixed-width layout; 0 for bool and for variable layouts."""
+    @property
+    def index_type(self) -> DataType | None: ...
+    @property
+    def value_type(self) -> DataType | None:
+        """Value type of a dictionary, element type of a list; otherwise None."""
+    @property
+    def type_codes(self) -> tuple[int, ...]: ...
+    def __arrow_c_schema__(self) -> object: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Field:
+    def __init__(
+        self,
+        name: str,
+        type: TypeLike,
+        nullable: bool = True,
+        metadata: Mapping[bytes | str, bytes | str] | None = None,
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> DataType: ...
+    @property
+    def nullable(self) -> bool: ...
+    @property
+    def metadata(self) -> dict[bytes, bytes]: ...
+    def equals(self, other: Field, check_metadata: bool = False) -> bool: ...
+    def __arrow_c_schema__(self) -> object: ...
+
+@final
+class Schema:
+    """Fields in order. ``serialize()`` is one encapsulated Schema message, without end marker (01 §1.7)."""
+
+    def __init__(
+        self, fields: Iterable[Field], metadata: Mapping[bytes | str, bytes | str] | None = None
+    ) -> None: ...
+    @staticmethod
+    def parse(text: str) -> Schema:
+        """From the text form ``"a: int64!, b: list<utf8>"``; the empty string is the empty schema."""
+    @staticmethod
+    def of(value: Schema | str | Mapping[str, TypeLike] | ArrowSchemaExporter) -> Schema: ...
+    @staticmethod
+    def from_bytes(data: Buffer) -> Schema:
+        """Raises ProtocolError for anything but a well-formed Schema message."""
+    @property
+    def fields(self) -> tuple[Field, ...]: ...
+    @property
+    def names(self) -> list[str]: ...
+    @property
+    def types(self) -> list[DataType]: ...
+    @property
+    def metadata(self) -> dict[bytes, bytes]: ...
+    def serialize(self) -> bytes: ...
+    def index(self, name: str) -> int:
+        """Position of the first field of that name; KeyError when there is none."""
+    def select(self, indices: Sequence[int]) -> Schema:
+        """IndexError for an index outside 0 … len-1; a negative index never wraps."""
+    def equals(self, other: Schema, check_metadata: bool = False) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Field]: ...
+    def __getitem__(self, key: int | str) -> Field: ...
+    def __hash__(self) -> int: ...
+    def __arrow_c_schema__(self) -> object: ...
+
+@final
+class Array:
+    """One column: a type and borrowed or owned Arrow buffers. Immutable; views keep their memory alive."""
+
+    @staticmethod
+    def from_arrow(value: ArrowArrayExporter) -> Array: ...
+    @staticmethod
+    def from_pylist(values: Iterable[Any], type: TypeLike) -> Array:
+        """None is null. Lists of pairs or dicts for maps, dicts for structs, (code, value) for unions.
+        Raises TypeMismatchError naming the position for a value that does not fit."""
+    @staticmethod
+    def from_numpy(values: npt.NDArray[Any], type: TypeLike, mask: npt.NDArray[np.bool_] | None = None) -> Array:
+        """Shape (n,). ``mask`` is True where a value is null. Zero-copy when the dtype is the type's own."""
+    @staticmethod
+    def coerce(value: Any, type: TypeLike) -> Array:
+        """From whatever an author returns: Array, NumPy (masked or not), pyarrow array or chunked array,
+        scalar-free sequences. Casts like NumPy's ``same_kind``; otherwise TypeMismatchError."""
+    @property
+    def type(self) -> DataType: ...
+    @property
+    def null_count(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def valid(self) -> npt.NDArray[np.bool_] | None:
+        """Shape (n,), True where not null; None when nothing is null."""
+    def to_numpy(self) -> npt.NDArray[Any]:
+        """Shape (n,). Zero-copy and read-only for fixed-width types; object dtype for the rest.
+        Slots that are null hold unspecified values in a fixed-width array, None in an object array."""
+    def to_pylist(self) -> list[Any]: ...
+    def to_arrow(self) -> Any:
+        """The same memory as a ``pyarrow.Array`` (imports pyarrow)."""
+    def slice(self, offset: int, length: int) -> Array: ...
+    def cast(self, type: TypeLike) -> Array:
+        """Safe cast; identical types return self, others go through ``pyarrow.compute``."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Any: ...
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_schema__(self) -> object: ...
+
+@final
+class RecordBatch:
+    """Columns of equal length; a batch without columns still has ``num_rows`` (01 §1.6)."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        columns: Sequence[Array],
+        num_rows: int | None = None,
+        metadata: Mapping[bytes, bytes] | None = None,
+    ) -> None: ...
+    @staticmethod
+    def from_arrow(value: ArrowArrayExporter) -> RecordBatch: ...
+    @staticmethod
+    def from_pydict(schema: Schema, columns: Mapping[str, Iterable[Any]]) -> RecordBatch: ...
+    @staticmethod
+    def from_row(schema: Schema, row: Mapping[str, Any]) -> RecordBatch:
+        """One row; a missing name is null."""
+    @property
+    def schema(self) -> Schema: ...
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def num_columns(self) -> int: ...
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """custom_metadata of the message; first occurrence of a key wins."""
+    def column(self, key: int | str) -> Array: ...
+    @property
+    def columns(self) -> list[Array]: ...
+    def row(self, index: int) -> dict[str, Any]:
+        """Binary cells are ``bytes``; a duplicated name keeps its first column."""
+    def with_metadata(self, metadata: Mapping[bytes, bytes] | None) -> RecordBatch: ...
+    def select(self, indices: Sequence[int]) -> RecordBatch: ...
+    def slice(self, offset: int, length: int) -> RecordBatch: ...
+    def to_pydict(self) -> dict[str, list[Any]]: ...
+    def to_arrow(self) -> Any:
+        """The same memory as a ``pyarrow.RecordBatch`` (imports pyarrow)."""
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+    def __arrow_c_schema__(self) -> object: ...
+
+def encode_stream(schema: Schema, batches: Iterable[RecordBatch]) -> bytes:
+    """A complete IPC stream: schema, batches with their metadata, end marker."""
+
+def decode_stream(data: Buffer) -> tuple[Schema, list[RecordBatch]]:
+    """Zero-copy where ``data`` is 8-byte aligned. Raises ProtocolError."""
+
+def encode_row(schema: Schema, row: Mapping[str, Any]) -> bytes:
+    """``encode_stream`` of one row: the form of every nested record (01 §3.6)."""
+
+def decode_row(data: Buffer) -> dict[str, Any]:
+    """Inverse of ``encode_row``; no columns give {}; anything but one row is a ProtocolError."""
+
+@final
+class Input:
+    """One direction of a connection, read: IPC streams back to back (01 §1.1).
+
+    ``source`` is a file descriptor, which stays the caller's, or bytes. One thread at a time.
+    Batches are views of the receive buffer and own what they view: a buffer that something still
+    refers to is never overwritten, the next read takes another.
+    """
+
+    def __init__(self, source: int | Buffer, max_message_bytes: int = ...) -> None: ...
+    def read_schema(self) -> Schema | None:
+        """Start the next stream. None at end of file on a stream boundary."""
+    def read_batch(self) -> RecordBatch | None:
+        """Next batch of the open stream; None at its end marker, or at end of file between messages."""
+    def drain(self) -> None:
+        """Discard up to and including the end marker of the open stream, if one is open."""
+    @property
+    def open(self) -> bool:
+        """A stream's schema was read and its end was not."""
+    @property
+    def bytes_read(self) -> int: ...
+
+@final
+class Output:
+    """One direction of a connection, written. Parts are queued and leave in one gather write.
+
+    ``sink`` is a file descriptor, or None to collect in memory for ``getvalue``. One thread at a time.
+    Raises TransportError when the peer is gone.
+    """
+
+    def __init__(self, sink: int | None = None) -> None: ...
+    def schema(self, schema: Schema) -> None:
+        """Queue a schema message; it opens a stream."""
+    def batch(self, batch: RecordBatch, metadata: Mapping[bytes, bytes] | None = None) -> None:
+        """Queue a batch (preceded by its dictionaries). ``metadata`` replaces the batch's own."""
+    def empty_batch(self, metadata: Mapping[bytes, bytes] | None = None) -> None:
+        """Queue a zero-row batch on the open stream's schema: logs, errors, ticks, void results."""
+    def eos(self) -> None: ...
+    def raw(self, data: bytes) -> None:
+        """Queue bytes that were encoded before, whole messages only."""
+    def flush(self) -> None: ...
+    def discard(self) -> None:
+        """Forget what is queued and not flushed."""
+    def getvalue(self) -> bytes: ...
+    @property
+    def open(self) -> bool: ...
+    @property
+    def bytes_written(self) -> int: ...
+
+@final
+class ScalarPlan:
+    """How one scalar call is applied to each batch, decided once at init.
+
+    ``arguments`` holds one entry per argument of ``function``, in order:
+      ("numpy", i)    column i as NumPy array        ("masked", i)   … as numpy.ma.MaskedArray
+      ("arrow", i)    column i as pyarrow array      ("array", i)    … as vgi_fast Array
+      ("varargs", form, i)   columns i… as further arguments, each in ``form``
+      ("value", x)    the object x                   ("rows",)       the row count as int
+    ``function`` is a callable, a NumPy ufunc, or a Kernel. With ``propagate_nulls`` a row with a null
+    in any column is null in the result.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any] | Kernel,
+        arguments: Sequence[tuple[Any, ...]],
+        input_schema: Schema,
+        output_schema: Schema,
+        propagate_nulls: bool = True,
+        keywords: Mapping[str, tuple[Any, ...]] | None = None,
+        metadata: Mapping[bytes, bytes] | None = None,
+    ) -> None: ...
+    def apply(self, batch: RecordBatch) -> RecordBatch: ...
+
+@final
+class Kernel:
+    """A compiled C function, applied without Python code per batch.
+
+    ``pointer`` is an address, a PyCapsule, or an object with ``address`` (Numba cfunc).
+    ``signature`` is ``"double(double, double)"`` or ``"int64_t(int64_t)"`` (one to four arguments of one
+    type, called per row) or ``"loop"``: NumPy's inner loop
+    ``void (char **args, const intptr_t *dimensions, const intptr_t *strides, void *data)``.
+    """
+
+    def __init__(self, pointer: object, signature: str, keep_alive: object = None) -> None: ...
+    @property
+    def arity(self) -> int:
+        """Number of inputs; 0 for ``"loop"``, which takes any."""
+
+def serve_exchange(
+    input: Input,
+    output: Output,
+    input_schema: Schema,
+    output_schema: Schema,
+    step: ScalarPlan | Callable[[RecordBatch], RecordBatch],
+) -> bool:
+    """Answer each input batch with exactly one output batch, to the end of the input stream (01 §4.5).
+
+    Reconciles inputs to ``input_schema`` (01 §4.6). Returns True when the client cancelled. Whatever
+    ``step`` raises leaves this function with nothing of that step written. The caller writes the
+    output's end marker and drains the input.
+    """
+
+def is_instance_count_zero() -> bool:
+    """Debug builds: no buffer block and no exported array is alive. Always True in release builds."""

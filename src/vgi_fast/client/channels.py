@@ -1,0 +1,171 @@
+"""How a client reaches its worker: two descriptors, a way to end them, and what is known of the peer's end.
+
+The protocol needs no more than an ordered byte channel in each direction (section 1.1 of the RPC document),
+so a socket, a launcher or a container is another ``Channel``; nothing above this module changes.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Thread
+from typing import IO, Final, Protocol
+
+from vgi_fast.errors import TransportError
+
+STDERR_TAIL_LINES: Final = 40
+STDERR_TAIL_BYTES: Final = 4096
+EXIT_WAIT_S: Final = 10.0  # patience after end of input, as section 11.6 has it
+KILL_WAIT_S: Final = 2.0
+
+_EXIT_MEANINGS: Final = {126: "permission denied", 127: "worker not found or not executable"}
+
+
+class Channel(Protocol):
+    """A connected peer. ``read_fd`` and ``write_fd`` stay the channel's; they may be the same descriptor."""
+
+    @property
+    def read_fd(self) -> int: ...
+    @property
+    def write_fd(self) -> int: ...
+    @property
+    def name(self) -> str:
+        """What the user gave, for messages."""
+
+    def end_input(self) -> None:
+        """Tell the peer that no request follows. Safe to repeat."""
+
+    def abort(self) -> None:
+        """End the peer's side now, from any thread, so that a blocked read or write returns."""
+
+    def close(self, wait_s: float = EXIT_WAIT_S) -> int | None:
+        """End input, wait for the peer, release everything. The exit status of a process, else None."""
+
+    def ending(self, wait_s: float) -> str | None:
+        """How the peer ended, if it did within ``wait_s``."""
+
+    def stderr_tail(self) -> str: ...
+
+
+class ProcessChannel:
+    """A worker process on stdin and stdout (section 9.1). The creating process alone may end it."""
+
+    def __init__(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        inherit_stderr: bool = False,
+    ) -> None:
+        is_text = isinstance(command, str)
+        self.name = command if isinstance(command, str) else " ".join(command)
+        self._owner_pid = os.getpid()
+        try:
+            self._process: subprocess.Popen[bytes] = subprocess.Popen(
+                command if is_text else list(command),
+                shell=is_text,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if inherit_stderr else subprocess.PIPE,
+                env=None if env is None else {**os.environ, **env},
+                cwd=cwd,
+                bufsize=0,
+                # A group of its own: a shell around the worker would otherwise survive the kill.
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TransportError(f"cannot start worker: {self.name}", detail=str(error)) from error
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._stdin: IO[bytes] = self._process.stdin
+        self._stdout: IO[bytes] = self._process.stdout
+        self.read_fd: int = self._stdout.fileno()
+        self.write_fd: int = self._stdin.fileno()
+        self._stderr = None if self._process.stderr is None else StderrTail(self._process.stderr)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def end_input(self) -> None:
+        self._stdin.close()
+
+    def abort(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def close(self, wait_s: float = EXIT_WAIT_S) -> int | None:
+        if os.getpid() != self._owner_pid:
+            return None
+        self.end_input()
+        if not self._wait(wait_s):
+            self._signal(signal.SIGTERM)
+            if not self._wait(KILL_WAIT_S):
+                self.abort()
+                self._process.wait()
+        self._stdout.close()
+        if self._stderr is not None:
+            self._stderr.join(KILL_WAIT_S)
+        return self._process.returncode
+
+    def ending(self, wait_s: float) -> str | None:
+        if not self._wait(wait_s):
+            return None
+        if self._stderr is not None:
+            self._stderr.join(wait_s)
+        return exit_text(self._process.returncode)
+
+    def stderr_tail(self) -> str:
+        return "" if self._stderr is None else self._stderr.text()
+
+    def _wait(self, wait_s: float) -> bool:
+        try:
+            self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def _signal(self, number: int) -> None:
+        if os.getpid() != self._owner_pid or self._process.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+
+class StderrTail:
+    """Keeps a worker's stderr from filling its pipe, and the end of it for messages."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._tail = b""
+        self._thread = Thread(target=self._drain, name="vgi-fast-stderr", daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        lines = self._tail.decode("utf-8", "replace").splitlines()
+        return "\n".join(lines[-STDERR_TAIL_LINES:]).strip()
+
+    def join(self, wait_s: float) -> None:
+        """Until the pipe's last writer is gone; a grandchild may hold it longer than ``wait_s``."""
+        self._thread.join(wait_s)
+
+    def _drain(self) -> None:
+        with self._source as source:
+            while chunk := source.read(STDERR_TAIL_BYTES):
+                # One assignment, so a reader of the tail needs no lock.
+                self._tail = (self._tail + chunk)[-STDERR_TAIL_BYTES:]
+
+
+def exit_text(status: int) -> str:
+    """
+    >>> exit_text(-9), exit_text(1)
+    ('was killed by signal 9 (SIGKILL)', 'exited with status 1')
+    """
+    if status < 0:
+        try:
+            name = f" ({signal.Signals(-status).name})"
+        except ValueError:
+            name = ""
+        return f"was killed by signal {-status}{name}"
+    meaning = _EXIT_MEANINGS.get(status)
+    return f"exited with status {status}" + (f" ({meaning})" if meaning else "")

@@ -1,0 +1,1 @@
+"""Workers to read and to run."""

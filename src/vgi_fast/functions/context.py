@@ -1,0 +1,264 @@
+"""What an author's hooks receive and answer: ``params``, the caller's identity, logs and responses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from vgi_fast.errors import ArgumentError
+from vgi_fast.functions.secrets import SecretsAccessor, decode_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from vgi_fast.functions.arguments import GivenArguments
+    from vgi_fast.wire.arrow import DataType, Schema
+
+__all__ = [
+    "ANONYMOUS",
+    "Arguments",
+    "BindParams",
+    "BindResponse",
+    "CallerIdentity",
+    "ClientLog",
+    "GlobalInitResponse",
+    "InitParams",
+    "Level",
+    "ProcessParams",
+    "Projection",
+    "TableCardinality",
+]
+
+TArgs = TypeVar("TArgs")
+
+
+class Level:
+    """Levels of a log to the client."""
+
+    ERROR: Final = "ERROR"
+    WARN: Final = "WARN"
+    INFO: Final = "INFO"
+    DEBUG: Final = "DEBUG"
+    TRACE: Final = "TRACE"
+
+
+class CallerIdentity:
+    """Who calls. On stdio and sockets nobody is authenticated."""
+
+    __slots__ = ("authenticated", "claims", "domain", "principal")
+
+    def __init__(
+        self,
+        principal: str | None = None,
+        domain: str | None = None,
+        claims: Mapping[str, Any] | None = None,
+        authenticated: bool | None = None,
+    ) -> None:
+        self.principal = principal
+        self.domain = domain
+        self.claims = dict(claims or {})
+        self.authenticated = principal is not None if authenticated is None else authenticated
+
+    def __repr__(self) -> str:
+        return f"CallerIdentity({self.principal!r}, domain={self.domain!r})"
+
+
+ANONYMOUS: Final = CallerIdentity()
+
+
+class Projection(list[str]):
+    """Names of the columns that the query reads, in output order."""
+
+    __slots__ = ()
+
+
+class ClientLog:
+    """Sends a line to DuckDB's log: ``log("INFO", "half way", rows=10)``."""
+
+    __slots__ = ("_write",)
+
+    def __init__(self, write: Callable[[str, str, dict[str, Any]], None]) -> None:
+        self._write = write
+
+    def __call__(self, level: str, message: str, /, **extra: Any) -> None:
+        name = getattr(level, "name", level)
+        self._write("WARN" if name == "WARNING" else str(name), message, extra)
+
+
+def discard_log(level: str, message: str, extra: dict[str, Any]) -> None:
+    """Where logs go when a call has no client to send them to."""
+
+
+class Arguments:
+    """Constant arguments by name: ``args.count`` or ``args["count"]``."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f"no argument {name!r}; there are {list(self._values)}") from None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Arguments({self._values!r})"
+
+
+class BindResponse:
+    """Answer of ``on_bind``: the output schema (a type, for a scalar) and bytes for the later calls."""
+
+    __slots__ = ("opaque_data", "output_schema")
+
+    def __init__(self, output_schema: Any, opaque_data: bytes | None = None) -> None:
+        self.output_schema = output_schema
+        self.opaque_data = opaque_data
+
+
+class GlobalInitResponse:
+    """Answer of ``on_init``: an upper bound of parallel streams, and bytes for each of them."""
+
+    __slots__ = ("max_workers", "opaque_data")
+
+    def __init__(self, max_workers: int = 1, opaque_data: bytes | None = None) -> None:
+        self.max_workers = max_workers
+        self.opaque_data = opaque_data
+
+
+class TableCardinality:
+    """Expected and greatest number of rows; None is unknown."""
+
+    __slots__ = ("estimate", "max")
+
+    def __init__(self, estimate: int | None = None, max: int | None = None) -> None:
+        self.estimate = estimate
+        self.max = max
+
+    @staticmethod
+    def of(value: Any, where: str) -> TableCardinality:
+        """An integer is an exact count."""
+        if value is None or isinstance(value, TableCardinality):
+            return value or TableCardinality()
+        if isinstance(value, int) and not isinstance(value, bool):
+            return TableCardinality(value, value)
+        raise ArgumentError(
+            f"{where}: cardinality must be an int, a TableCardinality or None, got {type(value).__name__}"
+        )
+
+
+class BindParams(Generic[TArgs]):
+    """What is known when a call is planned."""
+
+    __slots__ = (
+        "_secrets",
+        "_settings",
+        "args",
+        "at_unit",
+        "at_value",
+        "attach_opaque_data",
+        "auth",
+        "function_name",
+        "given",
+        "input_schema",
+        "log",
+        "schema_name",
+        "secrets_blob",
+        "secrets_resolved",
+        "settings_blob",
+        "transaction_opaque_data",
+    )
+
+    def __init__(
+        self,
+        request: Mapping[str, Any],
+        args: TArgs,
+        given: GivenArguments,
+        input_schema: Schema | None,
+        *,
+        auth: CallerIdentity = ANONYMOUS,
+        log: ClientLog | None = None,
+    ) -> None:
+        self.args = args
+        self.given = given
+        """Arguments as they arrived, with their types."""
+        self.input_schema = input_schema
+        self.function_name: str = request["function_name"]
+        self.schema_name: str | None = request["schema_name"]
+        self.attach_opaque_data: bytes | None = request["attach_opaque_data"]
+        self.transaction_opaque_data: bytes | None = request["transaction_opaque_data"]
+        self.at_unit: str | None = request["at_unit"]
+        self.at_value: str | None = request["at_value"]
+        self.auth = auth
+        self.log = log or ClientLog(discard_log)
+        self.settings_blob: bytes | None = request["settings"]
+        self.secrets_blob: bytes | None = request["secrets"]
+        self.secrets_resolved = bool(request["resolved_secrets_provided"])
+        self._settings: dict[str, Any] | None = None
+        self._secrets: SecretsAccessor | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        if self._settings is None:
+            self._settings = decode_settings(self.settings_blob)
+        return self._settings
+
+    @property
+    def secrets(self) -> SecretsAccessor:
+        if self._secrets is None:
+            self._secrets = SecretsAccessor(self.secrets_blob, self.secrets_resolved)
+        return self._secrets
+
+    @property
+    def input_types(self) -> list[DataType]:
+        """Types of the input columns, in order."""
+        return self.input_schema.types if self.input_schema is not None else []
+
+    def client_log(self, level: str, message: str, **extra: Any) -> None:
+        self.log(level, message, **extra)
+
+
+class InitParams(BindParams[TArgs]):
+    """What is known when a stream starts."""
+
+    __slots__ = (
+        "bind_opaque_data",
+        "execution_id",
+        "full_schema",
+        "init_opaque_data",
+        "is_secondary",
+        "output_schema",
+        "projection",
+        "projection_ids",
+        "substream_id",
+    )
+
+    execution_id: bytes
+    """Common to all parallel streams of one execution."""
+    is_secondary: bool
+    full_schema: Schema
+    """All columns of the bind."""
+    output_schema: Schema
+    """The columns to produce, in order."""
+    projection_ids: list[int] | None
+    projection: Projection
+    bind_opaque_data: bytes | None
+    init_opaque_data: bytes | None
+    substream_id: bytes | None
+
+
+class ProcessParams(InitParams[TArgs]):
+    """What is known while a stream runs: as ``InitParams``, with the answer of ``on_init``."""
+
+    __slots__ = ("init_response",)
+
+    init_response: GlobalInitResponse

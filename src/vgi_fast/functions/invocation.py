@@ -1,0 +1,82 @@
+"""A bind request understood: which function is meant, and with which arguments.
+
+Every request about a call (bind, init, cardinality, statistics) carries the complete bind request and may
+reach another process than the one before, so understanding it is repeated. It depends on the bytes
+and the registered functions alone, hence a process remembers it by the bytes; requests with secrets are
+not remembered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from vgi_fast.functions.arguments import GivenArguments, bind_arguments, decode_arguments
+from vgi_fast.functions.overloads import resolve
+from vgi_fast.wire import records
+from vgi_fast.wire.arrow import Schema, schema_from_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vgi_fast.functions.spec import FunctionSpec
+
+_MAX_REMEMBERED: Final = 256
+_MAX_BYTES: Final = 65_536
+
+
+class Invocation:
+    """Immutable; shared by all calls with the same bytes."""
+
+    __slots__ = ("given", "input_schema", "request", "spec", "values")
+
+    def __init__(
+        self,
+        request: dict[str, Any],
+        spec: FunctionSpec,
+        given: GivenArguments,
+        values: dict[str, Any],
+        input_schema: Schema | None,
+    ) -> None:
+        self.request = request
+        self.spec = spec
+        self.given = given
+        self.values = values
+        """Constant arguments by Python name."""
+        self.input_schema = input_schema
+
+
+class InvocationCache:
+    """Understands bind requests; one per set of registered functions."""
+
+    __slots__ = ("_find", "_known")
+
+    def __init__(self, find: Callable[[Mapping[str, Any]], list[FunctionSpec]]) -> None:
+        self._find = find
+        self._known: dict[bytes, Invocation] = {}
+
+    def understand(self, blob: bytes, generation: int = 1) -> Invocation:
+        known = self._known.get(blob)
+        if known is not None:
+            return known
+        request = records.BIND_REQUEST.decode(blob, generation)
+        invocation = understand(request, self._find(request))
+        if not request["secrets"] and len(blob) <= _MAX_BYTES:
+            if len(self._known) >= _MAX_REMEMBERED:
+                self._known.clear()
+            self._known[blob] = invocation
+        return invocation
+
+    def clear(self) -> None:
+        self._known.clear()
+
+
+def understand(request: dict[str, Any], candidates: list[FunctionSpec]) -> Invocation:
+    """Steps 2 to 4 of section 4.1 of the function document."""
+    given = decode_arguments(request["arguments"])
+    blob = request["input_schema"]
+    input_schema = schema_from_bytes(blob) if blob else None
+    spec = resolve(request["function_name"], candidates, given, input_schema)
+    spec.check_settings(request["settings"])
+    values = bind_arguments(spec.signature, given, f"Function '{spec.name}'")
+    spec.check_columns(input_schema)
+    return Invocation(request, spec, given, values, input_schema)

@@ -1,0 +1,420 @@
+"""Table functions: rows made from constant arguments, one batch per tick.
+
+    @worker.table(columns={"n": "int64"}, cardinality=lambda args: args.count)
+    def numbers(count: int, *, batch_size: int = 2048) -> Iterator[dict[str, np.ndarray]]:
+        for start in range(0, count, batch_size):
+            yield {"n": np.arange(start, min(start + batch_size, count))}
+
+A parameter without default is positional, one with a default is a named argument. The class form has
+hooks for parallel streams, state and cancellation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, get_args, get_origin, overload
+
+from vgi_fast.errors import ArgumentError, DefinitionError, ProtocolError, VgiError
+from vgi_fast.functions import annotations as ann
+from vgi_fast.functions import meta
+from vgi_fast.functions.batches import BatchShaper
+from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
+from vgi_fast.functions.output import GeneratorProducer, OutputCollector, ProcessProducer
+from vgi_fast.functions.scalar import inject
+from vgi_fast.functions.signature import (
+    AS_LIST,
+    BY_POSITION,
+    SETTING,
+    SPREAD,
+    Injection,
+    Parameter,
+    Signature,
+    read_arguments_class,
+    read_hook,
+    read_table,
+)
+from vgi_fast.functions.spec import (
+    BindOutcome,
+    FunctionOptions,
+    FunctionSpec,
+    attach_spec,
+    attached_specs,
+    docs_reader,
+)
+from vgi_fast.wire.arrow import Field, Schema, type_named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypedDict, Unpack
+
+    from typing_extensions import TypeVar
+
+    from vgi_fast.functions.context import BindParams, InitParams, ProcessParams
+    from vgi_fast.functions.output import Producer
+
+    F = TypeVar("F", bound=Callable[..., Any])
+    TArgs = TypeVar("TArgs", default=Any)
+    TState = TypeVar("TState", default=Any)
+
+    class TableOptions(TypedDict, total=False):
+        """Options of ``@table``."""
+
+        columns: Any
+        name: str
+        schema: str
+        description: str
+        comment: str
+        stability: str
+        examples: list[Any]
+        categories: list[str]
+        tags: dict[str, str]
+        cardinality: Any
+        projection_pushdown: bool
+        order_preservation: str
+        max_workers: int
+        required_settings: list[str]
+        required_secrets: list[Any]
+        cache_control: dict[str, Any]
+else:
+    from typing import TypeVar
+
+    TArgs = TypeVar("TArgs")
+    TState = TypeVar("TState")
+
+__all__ = [
+    "TableFunction",
+    "TableFunctionGenerator",
+    "TableSpec",
+    "bind_fixed_schema",
+    "init_single_worker",
+    "table",
+    "table_spec",
+]
+
+_HOOKS: Final = ("on_bind", "on_init", "cardinality", "initial_state", "process", "on_cancel")
+
+
+class TableSpec(FunctionSpec):
+    """A producer. ``fixed_schema`` None is found at bind."""
+
+    __slots__ = ("args_class", "columns_hook", "fixed_schema", "hooks", "owner")
+
+    kind = "table"
+    function_type = "TABLE"
+    object_type = "TABLE_FUNCTION"
+
+    def __init__(
+        self,
+        name: str,
+        signature: Signature,
+        options: FunctionOptions,
+        source: Any,
+        where: str,
+        *,
+        owner: type[TableFunctionGenerator[Any, Any]] | None = None,
+        args_class: type | None = None,
+    ) -> None:
+        super().__init__(name, signature, options, source, where)
+        self.owner = owner
+        self.args_class = args_class
+        self.hooks = _hooks(owner, where) if owner is not None else {}
+        columns = options.columns
+        self.columns_hook: Callable[[BindParams[Any]], Any] | None = None
+        self.fixed_schema: Schema | None = None
+        if "on_bind" in self.hooks:
+            pass
+        elif columns is None:
+            raise DefinitionError(
+                f"{where} has no columns", hint='pass columns={"name": "int64"}, or a callable of the bind parameters'
+            )
+        elif callable(columns) and not isinstance(columns, type) and not hasattr(columns, "__arrow_c_schema__"):
+            self.columns_hook = columns
+        else:
+            self.fixed_schema = table_schema(columns, where)
+        if options.returns is not None or options.null_handling is not None:
+            raise DefinitionError(f"{where}: returns and null_handling are options of scalar functions")
+        if (options.max_workers or 1) > 1 and "on_init" not in self.hooks:
+            raise DefinitionError(
+                f"{where}: max_workers > 1 needs a class with on_init, which shares the work between the streams",
+                hint="a function that ignores parallelism would return its rows once per stream",
+            )
+
+    @property
+    def required_settings(self) -> list[str]:
+        hooked = [i.detail for hook in self.hooks.values() for i in hook if i.kind == SETTING]
+        return sorted({*super().required_settings, *hooked})
+
+    def info_values(self, schema_name: str) -> dict[str, Any]:
+        return {
+            **super().info_values(schema_name),
+            "projection_pushdown": self.options.projection_pushdown,
+            "filter_pushdown": False,
+            "sampling_pushdown": False,
+            "late_materialization": False,
+            "order_preservation": self.options.order_preservation or "PRESERVES_ORDER",
+            "max_workers": self.options.max_workers,
+        }
+
+    def make_args(self, values: dict[str, Any]) -> Any:
+        if self.owner is None:
+            return super().make_args(values)
+        return self.args_class(**values) if self.args_class is not None else None
+
+    def check_columns(self, input_schema: Schema | None) -> None:
+        if input_schema is not None and len(input_schema):
+            raise ArgumentError(f"{self.where} takes no table")
+
+    def bind(self, params: BindParams[Any]) -> BindOutcome:
+        if self.fixed_schema is not None:
+            return BindOutcome(self.fixed_schema)
+        if self.columns_hook is not None:
+            return BindOutcome(table_schema(self.columns_hook(params), self.where))
+        answer = self._call(self.owner_for(), "on_bind", params)
+        response = answer if isinstance(answer, BindResponse) else BindResponse(answer)
+        return BindOutcome(table_schema(response.output_schema, self.where), response.opaque_data)
+
+    def cardinality(self, params: BindParams[Any]) -> TableCardinality:
+        if "cardinality" in self.hooks:
+            return TableCardinality.of(self._call(self.owner_for(), "cardinality", params), self.where)
+        declared = self.options.cardinality
+        return TableCardinality.of(declared(params.args) if callable(declared) else declared, self.where)
+
+    def owner_for(self) -> Any:
+        """The class, or an instance of it when a hook is an ordinary method."""
+        assert self.owner is not None
+        raw = [meta.hook(self.owner, name, TableFunctionGenerator) for name in self.hooks]
+        if all(isinstance(hook, (classmethod, staticmethod)) for hook in raw):
+            return self.owner
+        return self.owner()
+
+    def _call(self, target: Any, name: str, params: BindParams[Any], *more: Any) -> Any:
+        extra = {i.python_name: inject(self, i, params) for i in self.hooks[name]}
+        return getattr(target, name)(params, *more, **extra)
+
+    def start(self, params: ProcessParams[Any], values: dict[str, Any]) -> tuple[GlobalInitResponse, Producer]:
+        """Begin one stream."""
+        shaper = BatchShaper(params.output_schema, self.where)
+        metadata = self.options.cache_control or None
+        if self.owner is not None:
+            return self._start_class(params, shaper, metadata)
+        if params.is_secondary:
+            raise ProtocolError(f"{self.where} has one worker; it cannot serve a secondary stream")
+        arguments, keywords = self._python_arguments(params, values)
+        produced = self.source(*arguments, **keywords)
+        iterator = produced if hasattr(produced, "__next__") else iter((produced,))
+        return GlobalInitResponse(), GeneratorProducer(iterator, shaper, metadata)
+
+    def _start_class(
+        self, params: ProcessParams[Any], shaper: BatchShaper, metadata: dict[bytes, bytes] | None
+    ) -> tuple[GlobalInitResponse, Producer]:
+        target = self.owner_for()
+        response = GlobalInitResponse(self.options.max_workers or 1, params.init_opaque_data)
+        if not params.is_secondary:
+            answer = self._call(target, "on_init", params) if "on_init" in self.hooks else None
+            if isinstance(answer, GlobalInitResponse):
+                response = answer
+            elif answer is not None:
+                response = GlobalInitResponse(answer)
+        params.init_response = response
+        state = self._call(target, "initial_state", params) if "initial_state" in self.hooks else None
+        process = target.process
+        cancel = (lambda: target.on_cancel(params, state)) if "on_cancel" in self.hooks else None
+        out = OutputCollector(shaper, params.log)
+        return response, ProcessProducer(lambda out: process(params, state, out), cancel, out, metadata)
+
+    def _python_arguments(self, params: InitParams[Any], values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        arguments: list[Any] = []
+        keywords: dict[str, Any] = {}
+        for slot in self.signature.slots:
+            source = slot.source
+            value = values[source.python_name] if isinstance(source, Parameter) else inject(self, source, params)
+            if slot.passing == SPREAD:
+                arguments.extend(value)
+            elif slot.passing in (BY_POSITION, AS_LIST):
+                arguments.append(value)
+            else:
+                keywords[slot.python_name] = value
+        return arguments, keywords
+
+
+class TableFunctionGenerator(Generic[TArgs, TState]):
+    """Base of table functions written as classes.
+
+    The first type argument is the class of the arguments (fields ``Annotated[T, Arg(...)]``) or None; the
+    second, the state of a stream. Hooks are class, static or instance methods.
+    """
+
+    FIXED_SCHEMA: ClassVar[Any] = None
+    """Columns, when they do not depend on the arguments; otherwise override ``on_bind``."""
+    CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, items):
+            """The state may be left out."""
+            items = items if isinstance(items, tuple) else (items,)
+            if cls.__parameters__ and len(items) < len(cls.__parameters__):
+                items = (*items, *[Any] * (len(cls.__parameters__) - len(items)))
+            return super().__class_getitem__(items)
+
+    @classmethod
+    def on_bind(cls, params: BindParams[TArgs]) -> Any:
+        """The output columns: a schema in any form, or a ``BindResponse``."""
+        raise NotImplementedError
+
+    @classmethod
+    def on_init(cls, params: InitParams[TArgs]) -> GlobalInitResponse | int | None:
+        """Runs once per execution, before any stream produces."""
+        raise NotImplementedError
+
+    @classmethod
+    def cardinality(cls, params: BindParams[TArgs]) -> TableCardinality | int | None:
+        """Number of rows, if it is known at plan time."""
+        raise NotImplementedError
+
+    @classmethod
+    def initial_state(cls, params: ProcessParams[TArgs]) -> TState:
+        """State of one stream."""
+        raise NotImplementedError
+
+    @classmethod
+    def process(cls, params: ProcessParams[TArgs], state: TState, out: OutputCollector) -> None:
+        """Emit one batch, or finish."""
+        raise NotImplementedError
+
+    @classmethod
+    def on_cancel(cls, params: ProcessParams[TArgs], state: TState) -> None:
+        """The query stopped early; best effort."""
+        raise NotImplementedError
+
+
+class TableFunction(TableFunctionGenerator[TArgs, TState]):
+    """Another name of ``TableFunctionGenerator``."""
+
+
+@overload
+def table(function: F, /) -> F: ...
+@overload
+def table(**options: Unpack[TableOptions]) -> Callable[[F], F]: ...
+def table(function: Any = None, /, **options: Any) -> Any:
+    """Declare a table function; the function itself stays as it is.
+
+    >>> from vgi_fast import table
+    >>> @table(columns="n: int64", cardinality=lambda args: args.count)
+    ... def numbers(count: int):
+    ...     yield {"n": range(count)}
+    """
+    if function is not None and not callable(function):
+        raise DefinitionError(f"@table takes a function, got {function!r}; options are keywords")
+
+    def decorate(function: F) -> F:
+        attach_spec(function, table_spec(function, options))
+        return function
+
+    return decorate if function is None else decorate(function)
+
+
+def table_spec(function: Any, options: dict[str, Any]) -> TableSpec:
+    """Spec of a decorated function."""
+    name = options.get("name") or getattr(function, "__name__", "")
+    where = f"table function '{name}'"
+    checked = FunctionOptions(where, options)
+    return TableSpec(name, read_table(function, where, docs_reader(function)), checked, function, where)
+
+
+def class_spec(cls: type[TableFunctionGenerator[Any, Any]]) -> TableSpec:
+    """Spec of a function class, made once."""
+    for known in attached_specs(cls):
+        if isinstance(known, TableSpec):
+            return known
+    given = meta.meta_options(cls)
+    if cls.CACHE_CONTROL is not None:
+        given["cache_control"] = cls.CACHE_CONTROL
+    if cls.FIXED_SCHEMA is not None:
+        given["columns"] = cls.FIXED_SCHEMA
+    name: str = given.get("name") or meta.default_name(cls)
+    where = f"table function '{name}' ({cls.__qualname__})"
+    if meta.hook(cls, "process", TableFunctionGenerator) is None:
+        raise DefinitionError(f"{where}: the class has no method 'process'")
+    args_class = _arguments_class(cls, where)
+    signature = (
+        Signature([], where) if args_class is None else read_arguments_class(args_class, where, _docs(cls, args_class))
+    )
+    options = FunctionOptions(where, given)
+    spec = TableSpec(name, signature, options, cls, where, owner=cls, args_class=args_class)
+    attach_spec(cls, spec)
+    return spec
+
+
+def init_single_worker(cls: type) -> type:
+    """Kept for classes written for vgi-python: one worker is the default here."""
+    return cls
+
+
+def bind_fixed_schema(cls: type) -> type:
+    """Kept for classes written for vgi-python: ``FIXED_SCHEMA`` alone suffices here."""
+    if getattr(cls, "FIXED_SCHEMA", None) is None:
+        raise DefinitionError(f"{cls.__qualname__}: bind_fixed_schema needs the class attribute FIXED_SCHEMA")
+    return cls
+
+
+def table_schema(value: Any, where: str) -> Schema:
+    """Columns in any form: a mapping of names to types, text, a core or pyarrow schema, a list of fields."""
+    try:
+        if isinstance(value, Mapping):
+            schema = Schema([_field(name, given, where) for name, given in value.items()])
+        elif isinstance(value, (list, tuple)):
+            schema = Schema(list(value))
+        else:
+            schema = Schema.of(value)
+    except (VgiError, TypeError, ValueError) as error:
+        if isinstance(error, DefinitionError):
+            raise
+        raise DefinitionError(f"{where}: {value!r} does not describe columns: {error}") from error
+    if len(schema) == 0:
+        raise DefinitionError(f"{where}: a table function has at least one column")
+    return schema
+
+
+def _field(name: str, given: Any, where: str) -> Field:
+    if isinstance(given, Field):
+        return Field(name, given.type, given.nullable, given.metadata)  # type: ignore[arg-type]
+    return Field(name, ann.explicit_type(given, f"{where}, column '{name}'") or type_named("null"))
+
+
+def _arguments_class(cls: type, where: str) -> type | None:
+    nested = getattr(cls, "FunctionArguments", None)
+    if isinstance(nested, type):
+        return nested
+    for base in cls.__mro__:
+        for original in base.__dict__.get("__orig_bases__", ()):
+            origin = get_origin(original)
+            if isinstance(origin, type) and issubclass(origin, TableFunctionGenerator):
+                first = get_args(original)[0]
+                if first is None or first is type(None) or first is Any:
+                    return None
+                if isinstance(first, type):
+                    return first
+                if not isinstance(first, TypeVar):
+                    raise DefinitionError(f"{where}: {first!r} is not a class of arguments")
+    return None
+
+
+def _docs(cls: type, args_class: type) -> Callable[[], dict[str, str]]:
+    of_arguments, of_class = docs_reader(args_class), docs_reader(cls)
+    return lambda: {**of_class(), **of_arguments()}
+
+
+def _hooks(owner: type, where: str) -> dict[str, list[Injection]]:
+    """Overridden hooks, with the settings and secrets each takes besides its own parameters."""
+    found: dict[str, list[Injection]] = {}
+    for name in _HOOKS:
+        hook = meta.hook(owner, name, TableFunctionGenerator)
+        if hook is None:
+            continue
+        own = {"process": 3, "on_cancel": 2}.get(name, 1)
+        skip = own if isinstance(hook, staticmethod) else own + 1
+        takes_more = name in ("on_bind", "on_init", "cardinality", "initial_state")
+        plain = getattr(hook, "__func__", hook)
+        found[name] = read_hook(plain, f"{where}, {name}", skip) if takes_more else []
+    return found

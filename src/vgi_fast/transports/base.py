@@ -1,0 +1,30 @@
+"""The seam between transports and the worker."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from vgi_fast._core import Input, Output
+
+__all__ = ["Capabilities", "Connection"]
+
+
+class Capabilities:
+    """What a transport can do besides carrying streams."""
+
+    __slots__ = ("shared_memory",)
+
+    def __init__(self, *, shared_memory: bool = False) -> None:
+        self.shared_memory = shared_memory
+        """Batches may travel through a POSIX segment (section 8 of the RPC document)."""
+
+
+class Connection(Protocol):
+    """Two one-way channels to one peer. One thread at a time."""
+
+    input: Input
+    output: Output
+    capabilities: Capabilities
+
+    def close(self) -> None: ...

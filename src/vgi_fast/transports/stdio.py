@@ -1,0 +1,51 @@
+"""Serving on standard input and output.
+
+Standard output belongs to the protocol alone: the connection keeps private duplicates of descriptors 0
+and 1, after which 0 reads nothing and 1 writes to standard error. A stray print of an author, a library
+or a child process can then not corrupt the stream (section 9.1 of the RPC document).
+"""
+
+from __future__ import annotations
+
+import os
+
+from vgi_fast._core import Input, Output
+from vgi_fast.errors import TransportError
+from vgi_fast.transports.base import Capabilities
+
+__all__ = ["StdioConnection"]
+
+
+class StdioConnection:
+    """The connection to the process that started this one."""
+
+    __slots__ = ("_descriptors", "capabilities", "input", "output")
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._descriptors = (read_fd, write_fd)
+        self.input = Input(read_fd)
+        self.output = Output(write_fd)
+        self.capabilities = Capabilities()
+
+    @staticmethod
+    def take() -> StdioConnection:
+        """Take descriptors 0 and 1 away from everything else in this process."""
+        try:
+            read_fd, write_fd = os.dup(0), os.dup(1)
+        except OSError as error:
+            raise TransportError(f"standard input or output is closed: {error}") from error
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        try:
+            os.dup2(2, 1)
+        except OSError:  # standard error is closed
+            os.dup2(null, 1)
+        os.close(null)
+        return StdioConnection(read_fd, write_fd)
+
+    def close(self) -> None:
+        for descriptor in self._descriptors:
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass

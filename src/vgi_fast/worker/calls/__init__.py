@@ -1,0 +1,12 @@
+"""Handlers by method name, one module per group of methods.
+
+A handler takes the call and its parameters by name, and gives the bytes of the result record, a constant
+``Reply``, or None for void and absent results. Built-in methods answer by themselves.
+"""
+
+from __future__ import annotations
+
+from vgi_fast.worker.calls import bind, builtin, catalog, planning, stream
+
+HANDLERS = {**catalog.HANDLERS, **bind.HANDLERS, **planning.HANDLERS, **stream.HANDLERS}
+BUILTINS = builtin.BUILTINS

@@ -1,0 +1,67 @@
+"""``bind``: which columns a call gives (section 4 of the function document)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vgi_fast.functions.context import BindParams
+from vgi_fast.functions.signature import SECRET
+from vgi_fast.wire import records
+from vgi_fast.wire.arrow import empty_schema
+
+if TYPE_CHECKING:
+    from vgi_fast._core import Schema
+    from vgi_fast.functions.invocation import Invocation
+    from vgi_fast.functions.secrets import SecretLookup
+    from vgi_fast.worker.dispatch import Call, Reply
+
+
+def bind(call: Call, row: dict[str, Any]) -> bytes | Reply:
+    invocation = call.service.invocations.understand(row["request"], call.generation)
+    spec = invocation.spec
+    fixed: Schema | None = getattr(spec, "fixed_schema", None)
+    if fixed is not None and not spec.signature.injects(SECRET):
+        return call.reply(spec, lambda: response(call, fixed))
+    params = bind_params(call, invocation)
+    secrets = params.secrets
+    try:
+        spec.request_secrets(params)
+        outcome = spec.bind(params)
+    except Exception:
+        # Without the secret that it has just asked for, an author's hook may well fail.
+        if not secrets.needs_resolution:
+            raise
+    if secrets.needs_resolution:
+        return response(call, empty_schema(), lookups=secrets.pending_lookups)
+    return response(call, outcome.output_schema, outcome.opaque_data)
+
+
+def bind_params(call: Call, invocation: Invocation) -> BindParams[Any]:
+    return BindParams(
+        invocation.request,
+        invocation.spec.make_args(invocation.values),
+        invocation.given,
+        invocation.input_schema,
+        auth=call.auth,
+        log=call.log,
+    )
+
+
+def response(
+    call: Call, output_schema: Schema, opaque_data: bytes | None = None, lookups: list[SecretLookup] | None = None
+) -> bytes:
+    """The bind response, or a request for secrets when there are lookups."""
+    lookups = lookups or []
+    return records.BIND_RESPONSE.encode(
+        {
+            "output_schema": output_schema.serialize(),
+            "opaque_data": opaque_data,
+            "lookup_secret_types": [lookup.type for lookup in lookups],
+            "lookup_scopes": [lookup.scope for lookup in lookups],
+            "lookup_names": [lookup.name for lookup in lookups],
+        },
+        call.generation,
+    )
+
+
+HANDLERS = {"bind": bind}

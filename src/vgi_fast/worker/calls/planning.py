@@ -1,0 +1,41 @@
+"""What the optimizer asks about a table function: cardinality, statistics, and its profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vgi_fast.functions.table import TableSpec
+from vgi_fast.wire import records
+from vgi_fast.worker.calls.bind import bind_params
+
+if TYPE_CHECKING:
+    from vgi_fast.worker.dispatch import Call, Reply
+
+
+def cardinality(call: Call, row: dict[str, Any]) -> bytes | Reply:
+    request = records.TABLE_FUNCTION_CARDINALITY_REQUEST.decode(row["request"], call.generation)
+    invocation = call.service.invocations.understand(request["bind_call"], call.generation)
+    spec = invocation.spec
+    encode = records.TABLE_FUNCTION_CARDINALITY_RESPONSE.encode
+    if not isinstance(spec, TableSpec):
+        return call.reply(None, lambda: encode({}, call.generation))
+    answer = spec.cardinality(bind_params(call, invocation))
+    return encode({"estimate": answer.estimate, "max": answer.max}, call.generation)
+
+
+def statistics(call: Call, row: dict[str, Any]) -> Reply:
+    """None known: the optional result is absent."""
+    return call.reply(None, lambda: None)
+
+
+def dynamic_to_string(call: Call, row: dict[str, Any]) -> Reply:
+    """Nothing to show; never an error, also for an execution that this process has not seen."""
+    encode = records.TABLE_FUNCTION_DYNAMIC_TO_STRING_RESPONSE.encode
+    return call.reply(None, lambda: encode({"keys": [], "values": []}, call.generation))
+
+
+HANDLERS = {
+    "table_function_cardinality": cardinality,
+    "table_function_statistics": statistics,
+    "table_function_dynamic_to_string": dynamic_to_string,
+}

@@ -1,0 +1,200 @@
+"""``init``: starts a stream and serves it to its end (sections 4 of the RPC, 6 and 7 of the function document).
+
+The header is flushed before the input is read, since the client sends nothing before it has the header.
+Whatever happens, the output stream is ended and the input read to its end, so that the connection can
+take the next request.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from vgi_fast._core import RecordBatch, encode_stream, serve_exchange
+from vgi_fast.errors import ProtocolError
+from vgi_fast.functions.context import GlobalInitResponse, ProcessParams, Projection
+from vgi_fast.functions.scalar import ScalarSpec
+from vgi_fast.functions.table import TableSpec
+from vgi_fast.wire import keys, records
+from vgi_fast.wire.arrow import schema_from_bytes
+
+if TYPE_CHECKING:
+    from vgi_fast._core import ScalarPlan, Schema
+    from vgi_fast.functions.invocation import Invocation
+    from vgi_fast.functions.output import Producer
+    from vgi_fast.worker.dispatch import Call, Session
+
+_ID_BYTES = 16
+_MAX_PLANS = 64
+_SUPPORTED_PHASES = (None, "")
+
+
+def init(call: Call, row: dict[str, Any]) -> None:
+    """What is raised here becomes the init failure; afterwards errors belong to the output stream."""
+    request = records.INIT_REQUEST.decode(row["request"], call.generation)
+    invocation = call.service.invocations.understand(request["bind_call"], call.generation)
+    if request["phase"] not in _SUPPORTED_PHASES:
+        raise ProtocolError(f"{invocation.spec.where} has no phase '{request['phase']}'")
+    params = _params(call, invocation, request)
+    spec = invocation.spec
+    if isinstance(spec, ScalarSpec):
+        plan, input_schema = _scalar_plan(call.session, spec, invocation, params)
+        _send_header(call, params.execution_id, GlobalInitResponse())
+        _serve_scalar(call, plan, input_schema, params.output_schema)
+    elif isinstance(spec, TableSpec):
+        response, producer = spec.start(params, invocation.values)
+        _send_header(call, params.execution_id, response)
+        _serve_producer(call, producer, params.output_schema)
+    else:
+        raise ProtocolError(f"{spec.where} cannot be streamed")
+
+
+def _params(call: Call, invocation: Invocation, request: dict[str, Any]) -> ProcessParams[Any]:
+    spec = invocation.spec
+    params: ProcessParams[Any] = ProcessParams(
+        invocation.request,
+        spec.make_args(invocation.values),
+        invocation.given,
+        invocation.input_schema,
+        auth=call.auth,
+        log=call.log,
+    )
+    fixed: Schema | None = getattr(spec, "fixed_schema", None)
+    full = fixed if fixed is not None else schema_from_bytes(request["output_schema"])
+    ids = request["projection_ids"] if spec.options.projection_pushdown else None
+    params.full_schema = full
+    params.projection_ids = ids
+    params.output_schema = full if ids is None else _projected(full, ids)
+    params.projection = Projection(params.output_schema.names)
+    params.is_secondary = bool(request["execution_id"])
+    params.execution_id = request["execution_id"] or os.urandom(_ID_BYTES)
+    params.bind_opaque_data = request["bind_opaque_data"]
+    params.init_opaque_data = request["init_opaque_data"]
+    params.substream_id = request["substream_id"]
+    return params
+
+
+def _projected(full: Schema, ids: list[int]) -> Schema:
+    try:
+        return full.select(ids)
+    except IndexError:
+        raise ProtocolError(f"projection_ids {ids} reach outside of the {len(full)} bound columns") from None
+
+
+def _scalar_plan(
+    session: Session, spec: ScalarSpec, invocation: Invocation, params: ProcessParams[Any]
+) -> tuple[ScalarPlan, Schema]:
+    """A session keeps its plans, since each thread of a query repeats the same call."""
+    known = session.plans.get(invocation)
+    if known is not None:
+        return known
+    input_schema = spec.input_schema(invocation.input_schema)
+    plan = spec.plan(params, invocation.values, input_schema)
+    if spec.reusable:
+        if len(session.plans) >= _MAX_PLANS:
+            session.plans.clear()
+        session.plans[invocation] = plan, input_schema
+    return plan, input_schema
+
+
+def _send_header(call: Call, execution_id: bytes, response: GlobalInitResponse) -> None:
+    """Logs of the init, then the header, as one complete stream."""
+    assert call.method.header is not None
+    output = call.session.output
+    if not call.pending and response.opaque_data is None and len(execution_id) == _ID_BYTES:
+        output.raw(_plain_header(call, execution_id, response.max_workers))
+    else:
+        schema = call.method.header.schema(call.generation)
+        output.schema(schema)
+        for metadata in call.pending or ():
+            output.empty_batch(metadata)
+        values = {
+            "execution_id": execution_id,
+            "opaque_data": response.opaque_data,
+            "max_workers": response.max_workers,
+        }
+        output.batch(RecordBatch.from_row(schema, values))
+        output.eos()
+    output.flush()
+
+
+_headers: dict[tuple[int, int], tuple[bytes, bytes]] = {}
+
+
+def _plain_header(call: Call, execution_id: bytes, max_workers: int) -> bytes:
+    """The usual header differs from call to call in the 16 bytes of the id only."""
+    key = (call.generation, max_workers)
+    parts = _headers.get(key)
+    if parts is None:
+        assert call.method.header is not None
+        schema = call.method.header.schema(call.generation)
+        placeholder = b"\xa5placeholder\xa5\x5a\xa5\x5a"
+        row = {"execution_id": placeholder, "opaque_data": None, "max_workers": max_workers}
+        before, _, after = encode_stream(schema, [RecordBatch.from_row(schema, row)]).partition(placeholder)
+        parts = _headers[key] = (before, after)
+    return parts[0] + execution_id + parts[1]
+
+
+def _serve_scalar(call: Call, plan: ScalarPlan, input_schema: Schema, output_schema: Schema) -> None:
+    session = call.session
+    call.begin_stream(output_schema)
+    try:
+        if session.input.read_schema() is not None:
+            serve_exchange(session.input, session.output, input_schema, output_schema, plan)
+    except Exception as error:
+        session.fail(error, output_schema)
+    else:
+        _end_output(session, output_schema)
+    session.drain()
+
+
+def _serve_producer(call: Call, producer: Producer, schema: Schema) -> None:
+    session = call.session
+    call.begin_stream(schema)
+    try:
+        try:
+            _produce(session, producer, schema)
+        except Exception as error:
+            session.fail(error, schema)
+        else:
+            _end_output(session, schema)
+        session.drain()
+    finally:
+        _quietly(session, producer.close)
+
+
+def _produce(session: Session, producer: Producer, schema: Schema) -> None:
+    """One batch per tick, until the producer or the client ends it."""
+    source, output = session.input, session.output
+    if source.read_schema() is None:
+        return
+    while (tick := source.read_batch()) is not None:
+        if keys.CANCEL in tick.metadata:
+            _quietly(session, producer.cancel)
+            return
+        item = producer.next()
+        if item is None:
+            return
+        if not output.open:
+            output.schema(schema)
+        output.batch(item[0], item[1])
+        output.flush()
+
+
+def _end_output(session: Session, schema: Schema) -> None:
+    output = session.output
+    if not output.open:
+        output.schema(schema)
+    output.eos()
+    output.flush()
+
+
+def _quietly(session: Session, hook: Any) -> None:
+    """Hooks at the end of a stream are best effort: the client is no longer interested."""
+    try:
+        hook()
+    except Exception as error:
+        session.service.log.write("WARNING", "vgi.worker", f"{type(error).__name__} in a stream's last hook: {error}")
+
+
+HANDLERS = {"init": init}

@@ -1,0 +1,124 @@
+"""The command line of a worker (sections 10.1 and 10.2 of the RPC document).
+
+The flags of both entry points are accepted. DuckDB usually passes none, so the parser is imported only
+when there are some.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from vgi_fast.worker.log import LEVELS, Log
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+__all__ = ["Options", "parse"]
+
+_CONFIGURATION_ERROR: Final = 1
+_TRUE: Final = ("1", "true", "yes")
+
+_VALUE_FLAGS: Final = (
+    "--prefix",
+    "--cors-origins",
+    "--port-file",
+    "--host",
+    "--access-log",
+    "--access-log-max-bytes",
+    "--access-log-backup-count",
+    "--access-log-when",
+    "--access-log-max-record-bytes",
+    "--access-log-queue-size",
+    "--access-log-sample",
+    "--http-threads",
+    "--max-connections",
+    "--max-response-bytes",
+    "--max-externalized-response-bytes",
+    "--max-stream-response-bytes",
+)
+
+
+class Options:
+    """What the command line and the environment decided."""
+
+    __slots__ = ("describe", "log", "quiet")
+
+    def __init__(self, log: Log, *, quiet: bool = False, describe: bool = False) -> None:
+        self.log = log
+        self.quiet = quiet
+        self.describe = describe
+
+    def notice(self, name: str) -> None:
+        """Tell a person at a terminal what this program waits for."""
+        if self.quiet:
+            return
+        try:
+            interactive = os.isatty(0)
+        except OSError:
+            interactive = False
+        if interactive:
+            print(
+                f"{name}: a VGI worker, speaking a binary protocol on standard input and output.\n"
+                f"It is started by DuckDB: ATTACH '{name}' (TYPE vgi, LOCATION '<this command>')",
+                file=sys.stderr,
+            )
+
+
+def parse(argv: list[str]) -> Options:
+    """SystemExit(2) for a wrong command line, SystemExit(1) for a wrong environment."""
+    environment = os.environ
+    quiet = environment.get("VGI_QUIET") == "1"
+    if not argv:
+        return Options(_log(None, environment), quiet=quiet)
+    parser = _parser()
+    flags = parser.parse_args(argv)
+    for flag in ("unix", "tcp", "http"):
+        if getattr(flags, flag):
+            parser.error(f"--{flag} is not supported by this version; start the worker without it to use stdio")
+    return Options(_log(flags, environment), quiet=quiet or flags.quiet, describe=flags.describe)
+
+
+def _parser() -> ArgumentParser:
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser(description="VGI worker; serves standard input and output", allow_abbrev=False)
+    transport = parser.add_mutually_exclusive_group()
+    transport.add_argument("--unix", metavar="PATH", help="serve an AF_UNIX socket")
+    transport.add_argument("--tcp", metavar="[HOST:]PORT", help="serve a TCP socket")
+    transport.add_argument("--http", action="store_true", help="serve HTTP")
+    parser.add_argument("--idle-timeout", type=float, default=300.0, metavar="SECONDS", help="sockets only")
+    parser.add_argument("--threaded", action="store_true", help="sockets only")
+    parser.add_argument("--no-threaded", action="store_true", help="sockets only")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no notice on a terminal")
+    parser.add_argument("--debug", action="store_true", help="log everything to standard error")
+    parser.add_argument("--log-level", choices=list(LEVELS), help="default WARNING")
+    parser.add_argument("--log-logger", action="append", default=[], metavar="NAME", help="only this logger")
+    parser.add_argument("--log-format", choices=["text", "json"])
+    parser.add_argument("--describe", action="store_true", help="answer __describe__")
+    parser.add_argument("--no-describe", dest="describe", action="store_false")
+    parser.add_argument("--port", "-p", type=int, help="HTTP only")
+    parser.add_argument("--access-log-async", action="store_true", help="accepted, without effect")
+    for flag in _VALUE_FLAGS:
+        parser.add_argument(flag, metavar="VALUE", help="accepted, without effect on stdio")
+    return parser
+
+
+def _log(flags: Namespace | None, environment: Any) -> Log:
+    """The environment overrides the flags (section 10.4)."""
+    debug = environment.get("VGI_WORKER_DEBUG", "").lower() in _TRUE or (flags is not None and flags.debug)
+    level = environment.get("VGI_WORKER_LOG_LEVEL") or (flags.log_level if flags is not None else None) or "WARNING"
+    style = environment.get("VGI_WORKER_LOG_FORMAT") or (flags.log_format if flags is not None else None) or "text"
+    names = environment.get("VGI_WORKER_LOG_LOGGERS")
+    loggers = [name for name in names.split(",") if name] if names else (flags.log_logger if flags is not None else [])
+    if level.upper() not in LEVELS:
+        _refuse(f"VGI_WORKER_LOG_LEVEL={level}: expected one of {', '.join(LEVELS)}")
+    if style not in ("text", "json"):
+        _refuse(f"VGI_WORKER_LOG_FORMAT={style}: expected text or json")
+    return Log("DEBUG" if debug else level.upper(), json=style == "json", loggers=tuple(loggers))
+
+
+def _refuse(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise SystemExit(_CONFIGURATION_ERROR)

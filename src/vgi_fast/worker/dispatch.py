@@ -1,0 +1,306 @@
+"""The request loop: reads requests of one connection, checks them and calls the handlers.
+
+A ``Service`` is what all connections of a worker share; a ``Session`` serves one connection, one call at
+a time, and always leaves both channels at a stream boundary.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from vgi_fast.catalog.attach import catalog_of
+from vgi_fast.errors import ArgumentError, MethodNotImplementedError, ProtocolError, TransportError, TypeMismatchError
+from vgi_fast.functions.context import ANONYMOUS, ClientLog
+from vgi_fast.functions.invocation import InvocationCache
+from vgi_fast.wire import keys, methods, versions
+from vgi_fast.wire.arrow import RecordBatch, Schema, empty_schema, encode_stream
+from vgi_fast.worker.failures import error_metadata, log_metadata
+from vgi_fast.worker.log import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vgi_fast.catalog.descriptors import Catalog
+    from vgi_fast.catalog.registry import Registry
+    from vgi_fast.functions.context import CallerIdentity
+    from vgi_fast.functions.invocation import Invocation
+    from vgi_fast.functions.spec import FunctionSpec
+    from vgi_fast.transports.base import Connection
+    from vgi_fast.wire.arrow import ScalarPlan
+    from vgi_fast.wire.methods import Method
+
+__all__ = ["Call", "Reply", "Service", "Session"]
+
+
+class Reply:
+    """A response that is always the same, kept as the complete stream."""
+
+    __slots__ = ("blob", "stream")
+
+    def __init__(self, method: Method, blob: bytes | None) -> None:
+        self.blob = blob
+        self.stream = encode_stream(method.result, [result_batch(method, blob)])
+
+
+def result_batch(method: Method, blob: bytes | None) -> RecordBatch:
+    if not method.has_return:
+        return RecordBatch(method.result, [], 0)
+    if blob is None and method.kind == "bin":
+        raise TypeMismatchError(f"{method.name}() expected a non-None return value but got None")
+    return RecordBatch.from_row(method.result, {"result": blob})
+
+
+class Service:
+    """Everything that does not depend on a connection. ``handlers`` maps method names to functions."""
+
+    def __init__(
+        self, registry: Registry, *, name: str = "vgi_fast", describe: bool = False, log: Log | None = None
+    ) -> None:
+        from vgi_fast.worker.calls import BUILTINS, HANDLERS
+
+        self.registry = registry
+        self.name = name
+        self.describe = describe
+        self.log = log or Log()
+        self.server_id = os.urandom(6).hex()
+        self.handlers: dict[str, Callable[[Call, dict[str, Any]], bytes | Reply | None]] = HANDLERS
+        self.builtins = BUILTINS
+        self.invocations = InvocationCache(self._candidates)
+        self.replies: dict[Any, Reply] = {}
+        """Constant responses, by whatever determines them."""
+
+    def _candidates(self, request: Mapping[str, Any]) -> list[FunctionSpec]:
+        attach = request["attach_opaque_data"]
+        catalog = self.catalog(attach, "bind").name if attach else None
+        return self.registry.find(catalog, request["schema_name"], request["function_type"], request["function_name"])
+
+    def catalog(self, attach_opaque_data: bytes, method: str) -> Catalog:
+        """The catalog that a call belongs to."""
+        name = catalog_of(attach_opaque_data)
+        catalog = self.registry.catalogs.get(name)
+        if catalog is None:
+            raise ArgumentError(f"Cannot route {method}: no catalog '{name}'")
+        return catalog
+
+
+class Call:
+    """One request being answered."""
+
+    __slots__ = ("_request_id", "auth", "generation", "log", "log_schema", "metadata", "method", "pending", "session")
+
+    def __init__(self, session: Session, method: Method, metadata: dict[bytes, bytes], generation: int) -> None:
+        self.session = session
+        self.method = method
+        self.metadata = metadata
+        self.generation = generation
+        self.auth: CallerIdentity = ANONYMOUS
+        self.log = ClientLog(self._write_log)
+        self.log_schema = method.result
+        self.pending: list[dict[bytes, bytes]] | None = [] if method.is_stream else None
+        """Logs of an init, which wait for its success (section 4.2 of the RPC document)."""
+        self._request_id: str | None = ""
+
+    @property
+    def service(self) -> Service:
+        return self.session.service
+
+    @property
+    def request_id(self) -> str | None:
+        """Made when first written; None once a stream runs."""
+        if self._request_id == "":
+            self._request_id = os.urandom(8).hex()
+        return self._request_id
+
+    def begin_stream(self, schema: Schema) -> None:
+        """From now on logs go to the output stream."""
+        self._request_id = None
+        self.log_schema = schema
+        self.pending = None
+
+    def reply(self, key: Any, make: Callable[[], bytes | None]) -> Reply:
+        """The constant response under ``key``, made when first needed."""
+        known = self.service.replies.get((self.method.name, self.generation, key))
+        if known is None:
+            known = self.service.replies[self.method.name, self.generation, key] = Reply(self.method, make())
+        return known
+
+    def _write_log(self, level: str, message: str, extra: dict[str, Any]) -> None:
+        level = level.upper()
+        if level == keys.EXCEPTION:
+            level = "ERROR"  # EXCEPTION would end the call at the client
+        metadata = log_metadata(level, message, extra, server_id=self.service.server_id, request_id=self.request_id)
+        if self.pending is not None:
+            self.pending.append(metadata)
+            return
+        output = self.session.output
+        if not output.open:
+            output.schema(self.log_schema)
+        output.empty_batch(metadata)
+
+
+class Session:
+    """Serves one connection until the peer leaves."""
+
+    def __init__(self, service: Service, connection: Connection) -> None:
+        self.service = service
+        self.connection = connection
+        self.input = connection.input
+        self.output = connection.output
+        self.plans: dict[Invocation, tuple[ScalarPlan, Schema]] = {}
+        """Plans of scalar calls that can be used again; a plan serves one thread."""
+        self._may_be_abandoned = False
+        self._lost = False
+
+    def run(self) -> None:
+        """Returns when the peer has left or has sent something that is not a request."""
+        try:
+            while self.serve_one():
+                pass
+        except TransportError:
+            self.output.discard()
+
+    def serve_one(self) -> bool:
+        """Serve one request; False at the end of the connection."""
+        try:
+            if self.input.read_schema() is None:
+                return False
+            batch = self.input.read_batch()
+            self.input.drain()
+        except ProtocolError as error:
+            self.fail(error, empty_schema())
+            return False
+        may_be_abandoned, self._may_be_abandoned = self._may_be_abandoned, False
+        if batch is None:
+            return may_be_abandoned
+        metadata = batch.metadata
+        if may_be_abandoned and keys.METHOD not in metadata:
+            return True
+        self._answer(batch, metadata)
+        return not self._lost
+
+    def drain(self) -> None:
+        """Read the open input stream to its end; what cannot be read ends the connection afterwards."""
+        try:
+            self.input.drain()
+        except ProtocolError:
+            self._lost = True
+
+    def _answer(self, batch: RecordBatch, metadata: dict[bytes, bytes]) -> None:
+        """Checks in the order of section 3.2 of the RPC document, then the handler."""
+        started = time.perf_counter() if self.service.log.calls else 0.0
+        error_schema = empty_schema()
+        name = "?"
+        failure: Exception | None = None
+        try:
+            name = _method_name(metadata)
+            _check_rows(batch, metadata)
+            builtin = self.service.builtins.get(name)
+            if builtin is not None and builtin(self, metadata):
+                return
+            generation = versions.generation_of(metadata)
+            method = methods.method(name, generation)
+            if not method.is_stream:
+                error_schema = method.result
+            versions.check_protocol_version(metadata.get(keys.PROTOCOL_VERSION), generation)
+            row = _parameters(method, batch)
+            handler = self.service.handlers.get(name)
+            if handler is None:
+                raise MethodNotImplementedError(f"Method '{name}' is not implemented by this worker")
+            call = Call(self, method, metadata, generation)
+            answer = handler(call, row)
+            if not method.is_stream:
+                self._send(method, answer)
+        except Exception as error:
+            failure = error
+            self.fail(error, error_schema)
+            self._may_be_abandoned = name == "init"
+        if self.service.log.calls:
+            self._report(name, failure, time.perf_counter() - started)
+
+    def _send(self, method: Method, answer: bytes | Reply | None) -> None:
+        output = self.output
+        if type(answer) is Reply:
+            if not output.open:
+                output.raw(answer.stream)
+                output.flush()
+                return
+            answer = answer.blob
+        batch = result_batch(method, answer)  # type: ignore[arg-type]
+        if not output.open:
+            output.schema(method.result)
+        output.batch(batch)
+        output.eos()
+        output.flush()
+
+    def fail(self, error: BaseException, schema: Schema) -> None:
+        """End the open output stream, or a new one on ``schema``, with an error."""
+        output = self.output
+        if not output.open:
+            output.schema(schema)
+        output.empty_batch(error_metadata(error, server_id=self.service.server_id, request_id=os.urandom(8).hex()))
+        output.eos()
+        output.flush()
+
+    def _report(self, name: str, failure: Exception | None, seconds: float) -> None:
+        status = "ok" if failure is None else "error"
+        extra: dict[str, Any] = {"duration_ms": round(seconds * 1000, 3)}
+        if failure is not None:
+            extra["error_type"] = type(failure).__name__
+        self.service.log.write("INFO", "vgi_rpc.access", f"{versions.PROTOCOL_NAMES[1]}.{name} {status}", **extra)
+
+
+_REQUIRED: Final = "in request batch custom_metadata"
+
+
+def _method_name(metadata: dict[bytes, bytes]) -> str:
+    raw = metadata.get(keys.METHOD)
+    if raw is None:
+        raise ProtocolError(f"Missing 'vgi_rpc.method' {_REQUIRED}")
+    versions.check_request_version(metadata.get(keys.REQUEST_VERSION))
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise ProtocolError(f"'vgi_rpc.method' {_REQUIRED} is not UTF-8: {raw!r}") from None
+
+
+def _check_rows(batch: RecordBatch, metadata: dict[bytes, bytes]) -> None:
+    if batch.num_columns and batch.num_rows != 1:
+        if keys.SHM_OFFSET in metadata or keys.LOCATION in metadata:
+            raise ProtocolError("The request batch is a pointer, but nothing is attached that it could point into")
+        raise ProtocolError(f"Expected 1 row in request batch, got {batch.num_rows}")
+
+
+def _parameters(method: Method, batch: RecordBatch) -> dict[str, Any]:
+    declared = method.params
+    if not batch.schema.equals(declared):
+        _check_parameters(method, batch.schema)
+    if len(declared) == 0:
+        return {}
+    row = batch.row(0)
+    for field in declared.fields:
+        if row[field.name] is None and not field.nullable:
+            raise TypeMismatchError(f"{method.name}() parameter '{field.name}' is not optional but got None")
+    return row
+
+
+def _check_parameters(method: Method, given: Schema) -> None:
+    """Names, order and types must agree; nullability flags and metadata need not."""
+    declared = method.params
+    extra = [name for name in given.names if name not in declared.names]
+    if extra:
+        raise TypeMismatchError(f"{method.name}() got unexpected keyword argument(s): {extra}")
+    missing = [name for name in declared.names if name not in given.names]
+    if missing:
+        raise TypeMismatchError(f"{method.name}() missing required argument(s): {missing}")
+    for position, (mine, other) in enumerate(zip(declared.fields, given.fields, strict=True)):
+        if mine.name != other.name:
+            raise TypeMismatchError(
+                f"{method.name}() parameter schema field {position} expected name '{mine.name}', got '{other.name}'"
+            )
+        if mine.type != other.type:
+            raise TypeMismatchError(
+                f"{method.name}() parameter '{mine.name}': expected Arrow type {mine.type} but the request batch "
+                f"carried {other.type}"
+            )

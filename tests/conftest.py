@@ -1,0 +1,3 @@
+"""Plugins by concern; see README.md for their options."""
+
+pytest_plugins = ["tests.fix_worker"]
