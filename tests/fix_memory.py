@@ -9,15 +9,16 @@ It sends what DuckDB sends and reads answers with pyarrow, so that bytes are che
 
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
+from tempfile import TemporaryFile
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from vgi_fast import Array, DataType, Field, RecordBatch, Schema, Worker
-from vgi_fast._core import Input, Output, encode_row, encode_stream
-from vgi_fast.transports.base import Capabilities
+from vgi_fast.transports.stdio import StdioConnection
 from vgi_fast.wire import keys, methods, records
+from vgi_fast.wire.arrow import encode_row, encode_stream
 from vgi_fast.worker.dispatch import Session
 
 Metadata = dict[bytes, bytes]
@@ -91,16 +92,6 @@ def request(method: str, params: Mapping[str, Any] | None = None, **metadata: by
     return encode_stream(declared, [batch.with_metadata({k: v for k, v in found.items() if v is not None})])
 
 
-class MemoryConnection:
-    def __init__(self, data: bytes) -> None:
-        self.input = Input(data)
-        self.output = Output()
-        self.capabilities = Capabilities()
-
-    def close(self) -> None:
-        pass
-
-
 class Peer:
     """Speaks to one worker; each exchange is a new connection."""
 
@@ -111,9 +102,12 @@ class Peer:
 
     def exchange(self, data: bytes) -> list[Stream]:
         """Everything the worker answers to these bytes."""
-        connection = MemoryConnection(data)
-        Session(self.service, connection).run()
-        return read_streams(connection.output.getvalue())
+        with TemporaryFile() as incoming, TemporaryFile() as outgoing:
+            incoming.write(data)
+            incoming.seek(0)
+            Session(self.service, StdioConnection(incoming.fileno(), outgoing.fileno())).run()
+            outgoing.seek(0)
+            return read_streams(outgoing.read())
 
     def stream(self, method: str, **params: Any) -> Stream:
         declared = methods.method(method)
@@ -191,14 +185,19 @@ class Peer:
         answer.logs = header.logs + answer.logs
         return answer.checked()
 
-    def scalar_stream(self, function: str, batches: list[dict[str, list[Any]]], columns: dict[str, str], *arguments: Any, **more: Any) -> Stream:
+    def scalar_stream(
+        self, function: str, batches: list[dict[str, list[Any]]], columns: dict[str, str], *arguments: Any, **more: Any
+    ) -> Stream:
         names = [f"col_{index}" for index in range(len(columns))]
         input_types = dict(zip(names, columns.values(), strict=True))
         bind_call = self.bind_request(function, *arguments, columns=input_types, function_type="SCALAR", **more)
         schema = Schema.of(input_types) if input_types else Schema([])
         given = []
         for batch in batches:
-            arrays = [Array.from_pylist(values, type) for values, type in zip(batch.values(), input_types.values(), strict=True)]
+            arrays = [
+                Array.from_pylist(values, type)
+                for values, type in zip(batch.values(), input_types.values(), strict=True)
+            ]
             given.append(RecordBatch(schema, arrays, len(arrays[0])))
         data = self.init_request(bind_call) + encode_stream(schema, given)
         header, *rest = self.exchange(data)
@@ -206,7 +205,9 @@ class Peer:
         (answer,) = rest
         return answer.checked()
 
-    def scalar(self, function: str, *columns: tuple[str, list[Any]], constants: Iterable[Any] = (), **more: Any) -> list[Any]:
+    def scalar(
+        self, function: str, *columns: tuple[str, list[Any]], constants: Iterable[Any] = (), **more: Any
+    ) -> list[Any]:
         """Result values of one batch; columns are (type, values)."""
         types = {f"c{index}": type for index, (type, _) in enumerate(columns)}
         batch = {f"c{index}": values for index, (_, values) in enumerate(columns)}

@@ -153,7 +153,7 @@ def test_undeclared_method_is_refused_here(peer: Peer) -> None:
     [
         ("answer(version(1), after=[(pa.record_batch([[b'x']], schema=RESULT), None)])", "more than one data batch"),
         ("batch, _ = log('x', 'y'); stream(RESULT, (batch, {'vgi_rpc.shm_offset': '65536'}))", "shm_offset"),
-        ("out.write(b'hello, world! this is no message'); out.flush()", "[a-z]"),
+        ("out.write(bytes.fromhex('ffffffff08000000') + b'nonsense'); out.flush()", "message"),
     ],
 )
 def test_broken_rules_break_the_connection(peer: Peer, body: str, message: str) -> None:
@@ -169,8 +169,8 @@ def test_broken_rules_break_the_connection(peer: Peer, body: str, message: str) 
     [
         ("sys.exit(3)", "exited with status 3 before the answer to 'catalog_version'"),
         ("os.kill(os.getpid(), signal.SIGKILL)", r"was killed by signal 9 \(SIGKILL\)"),
-        ("out.close(); inp.read()", "the worker hung up before the answer"),
-        ("stream(RESULT, log('INFO', 'x'), end=False); sys.exit(0)", "exited with status 0"),
+        ("os.close(1); inp.read()", "the worker hung up before the answer"),
+        ("stream(RESULT, log('INFO', 'x'), end=False); sys.exit(7)", "exited with status 7"),
         ("out.write(bytes.fromhex('ffffffff10000000')); out.flush(); sys.exit(1)", "exited with status 1"),
     ],
 )
@@ -179,6 +179,12 @@ def test_lost_worker_is_reported_with_its_end_and_stderr(peer: Peer, body: str, 
     with pytest.raises((TransportError, ProtocolError), match=message) as caught:
         version(client)
     assert "last words" in str(caught.value)
+
+
+def test_answer_without_a_result_is_refused(peer: Peer) -> None:
+    client = peer("read_request(); stream(RESULT, log('INFO', 'x'))")
+    with pytest.raises(ProtocolError, match="the answer to 'catalog_version' has no result"):
+        version(client)
 
 
 def test_missing_program_is_reported() -> None:

@@ -7,8 +7,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vgi_fast import Const, Float64, Int64, OutputLength, Param, Secret, Setting, Utf8, Worker
-from vgi_fast.functions.context import ClientLog
+from vgi_fast import (
+    ClientLog,
+    Const,
+    Float64,
+    Int64,
+    OutputLength,
+    Param,
+    Secret,
+    Setting,
+    SettingSpec,
+    Utf8,
+    Worker,
+)
 
 worker = Worker(
     "basic",

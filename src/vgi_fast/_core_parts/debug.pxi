@@ -36,6 +36,30 @@ def is_instance_count_zero():
 
 
 @cython.final
+cdef class View:
+    """A held buffer export: ``data`` stays valid while this object lives."""
+    cdef Py_buffer buffer
+    cdef bint held
+    cdef const uint8_t *data
+    cdef Py_ssize_t size
+
+    @staticmethod
+    cdef View of(object source):
+        cdef View view = View.__new__(View)
+        if not PyObject_CheckBuffer(source):
+            raise TypeError(f"expected bytes, got {type(source).__name__}")
+        PyObject_GetBuffer(source, &view.buffer, PyBUF_SIMPLE)
+        view.held = True
+        view.data = <const uint8_t *> view.buffer.buf
+        view.size = view.buffer.len
+        return view
+
+    def __dealloc__(self):
+        if self.held:
+            PyBuffer_Release(&self.buffer)
+
+
+@cython.final
 cdef class Block:
     """Malloc'd bytes, 64-byte aligned, shared by everything that views them.
 
@@ -44,6 +68,15 @@ cdef class Block:
     cdef uint8_t *data
     cdef void *raw
     cdef size_t capacity
+    cdef View view              # borrowed, read-only memory instead of its own
+
+    @staticmethod
+    cdef Block over(View view):
+        cdef Block block = Block.__new__(Block)
+        block.data = <uint8_t *> view.data
+        block.capacity = view.size
+        block.view = view
+        return block
 
     @staticmethod
     cdef Block new(size_t capacity):
@@ -70,27 +103,3 @@ cdef class Block:
 cdef inline bint is_shared(object owner) noexcept:
     # The caller holds exactly one reference; a second one is a view that somebody kept.
     return (<PyObject *> owner).ob_refcnt > 1
-
-
-@cython.final
-cdef class View:
-    """A held buffer export: ``data`` stays valid while this object lives."""
-    cdef Py_buffer buffer
-    cdef bint held
-    cdef const uint8_t *data
-    cdef Py_ssize_t size
-
-    @staticmethod
-    cdef View of(object source):
-        cdef View view = View.__new__(View)
-        if not PyObject_CheckBuffer(source):
-            raise TypeError(f"expected bytes, got {type(source).__name__}")
-        PyObject_GetBuffer(source, &view.buffer, PyBUF_SIMPLE)
-        view.held = True
-        view.data = <const uint8_t *> view.buffer.buf
-        view.size = view.buffer.len
-        return view
-
-    def __dealloc__(self):
-        if self.held:
-            PyBuffer_Release(&self.buffer)

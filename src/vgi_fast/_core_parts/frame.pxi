@@ -313,6 +313,20 @@ cdef class Encoder:
         self.n_pieces += 1
         return 0
 
+    cdef bytes joined(self):
+        cdef size_t total = 0
+        cdef size_t i
+        cdef bytes out
+        cdef char *at
+        for i in range(self.n_pieces):
+            total += self.pieces[i].size
+        out = PyBytes_FromStringAndSize(NULL, total)
+        at = PyBytes_AS_STRING(out)
+        for i in range(self.n_pieces):
+            memcpy(at, self.pieces[i].data, self.pieces[i].size)
+            at += self.pieces[i].size
+        return out
+
     cdef uint8_t *scratch(self, size_t size) except NULL:
         cdef Block block = Block.new(size)
         self.keep.append(block)

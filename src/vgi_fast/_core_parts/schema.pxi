@@ -67,8 +67,7 @@ cdef bytes encode_schema(Schema schema):
 
 cdef uint32_t write_field(Builder b, Field f, int64_t *next_id) except? 0:
     cdef DataType stored = f.type
-    cdef uint32_t name = b.text(f.name.encode())
-    cdef uint32_t table, children, encoding = 0, pairs
+    cdef uint32_t name, table, children, encoding = 0, pairs
     cdef int64_t id = 0
     cdef list offsets = []
     if stored.id == T_DICTIONARY:
@@ -81,10 +80,11 @@ cdef uint32_t write_field(Builder b, Field f, int64_t *next_id) except? 0:
     for child in stored.children:
         offsets.append(write_field(b, <Field> child, next_id))
     table = write_type(b, stored)
-    children = b.offsets(offsets)
     if f.type.id == T_DICTIONARY:
         encoding = write_dictionary_encoding(b, f.type, id)
     pairs = b.key_values(f.metadata_)
+    name = b.text(f.name.encode())
+    children = b.offsets(offsets)
     b.begin()
     b.add_offset(6, pairs)
     b.add_offset(5, children)

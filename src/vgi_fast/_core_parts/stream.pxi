@@ -48,6 +48,14 @@ cdef int wait_for(int fd, short events) except -1:
     return PyErr_CheckSignals()
 
 
+# Schemas by the bytes of their message, for all connections: a schema is decoded once. A hostile peer can
+# only make it forget.
+cdef dict known_schemas = {}
+cdef enum:
+    MAX_KNOWN_SCHEMAS = 512
+    MAX_KNOWN_BYTES = 65536
+
+
 @cython.final
 cdef class Input:
     """One thread at a time."""
@@ -69,11 +77,9 @@ cdef class Input:
     cdef readonly bint open
     cdef Schema schema
     cdef list dictionaries
-    cdef dict known                 # schema message bytes → Schema
 
     def __init__(self, source, max_message_bytes=None):
         cdef View view
-        self.known = {}
         self.max_message = DEFAULT_MAX_MESSAGE if max_message_bytes is None else max_message_bytes
         if isinstance(source, int):
             self.fd = source
@@ -81,8 +87,11 @@ cdef class Input:
             return
         self.fd = -1
         view = View.of(source)
-        self.block = Block.new(view.size)
-        memcpy(self.block.data, view.data, view.size)
+        if <uintptr_t> view.data & 7:
+            self.block = Block.new(view.size)
+            memcpy(self.block.data, view.data, view.size)
+        else:
+            self.block = Block.over(view)
         self.end = view.size
         self.bytes_read = view.size
 
@@ -238,12 +247,13 @@ cdef class Input:
 
     cdef Schema lookup_schema(self):
         cdef bytes key = PyBytes_FromStringAndSize(<const char *> self.meta.base, self.meta.end - self.meta.base)
-        cdef Schema found = self.known.get(key)
+        cdef Schema found = known_schemas.get(key)
         if found is None:
             found = read_schema_message(&self.meta, &self.message)
-            if len(self.known) >= 256:
-                self.known.clear()
-            self.known[key] = found
+            if len(key) <= MAX_KNOWN_BYTES:
+                if len(known_schemas) >= MAX_KNOWN_SCHEMAS:
+                    known_schemas.clear()
+                known_schemas[key] = found
         return found
 
     def read_batch(self):
@@ -373,7 +383,7 @@ cdef class Output:
     """One thread at a time."""
     cdef int fd
     cdef Encoder encoder
-    cdef bytearray memory
+    cdef list memory                # of bytes, one entry a flush
     cdef Schema schema_
     cdef readonly int64_t bytes_written
     cdef readonly bint open
@@ -383,7 +393,7 @@ cdef class Output:
         self.encoder = Encoder.new()
         if sink is None:
             self.fd = -1
-            self.memory = bytearray()
+            self.memory = []
         else:
             self.fd = sink
             self.vectors = <iovec *> checked_alloc(MAX_PIECES * sizeof(iovec))
@@ -451,11 +461,11 @@ cdef class Output:
 
     cdef int send(self) except -1:
         cdef Encoder e = self.encoder
-        cdef size_t i
+        cdef bytes piece
         if self.fd < 0:
-            for i in range(e.n_pieces):
-                self.memory += (<const char *> e.pieces[i].data)[:e.pieces[i].size]
-                self.bytes_written += e.pieces[i].size
+            piece = e.joined()
+            self.memory.append(piece)
+            self.bytes_written += len(piece)
         else:
             self.gather()
         e.clear()
@@ -515,7 +525,7 @@ cdef class Output:
     def getvalue(self):
         if self.fd >= 0:
             raise ValueError("this Output writes to a descriptor")
-        return bytes(self.memory)
+        return b"".join(self.memory)
 
 
 cdef uint8_t[8] END_OF_STREAM = [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0]
@@ -555,7 +565,7 @@ def encode_stream(Schema schema not None, batches):
         out.batch(batch)
     out.eos()
     out.flush()
-    return bytes(out.memory)
+    return out.memory[0]
 
 
 def decode_stream(data):

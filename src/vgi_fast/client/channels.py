@@ -5,6 +5,7 @@ so a socket, a launcher or a container is another ``Channel``; nothing above thi
 """
 
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,9 @@ class Channel(Protocol):
     def ending(self, wait_s: float) -> str | None:
         """How the peer ended, if it did within ``wait_s``."""
 
+    def is_crashed(self) -> bool:
+        """Whether the peer is gone, and not of its own will. Asked after each answer, so it has to be quick."""
+
     def stderr_tail(self) -> str: ...
 
 
@@ -82,6 +86,8 @@ class ProcessChannel:
         self._stdout: IO[bytes] = self._process.stdout
         self.read_fd: int = self._stdout.fileno()
         self.write_fd: int = self._stdin.fileno()
+        self._poll = select.poll()
+        self._poll.register(self.read_fd, select.POLLIN)
         self._stderr = None if self._process.stderr is None else StderrTail(self._process.stderr)
 
     @property
@@ -114,6 +120,10 @@ class ProcessChannel:
         if self._stderr is not None:
             self._stderr.join(wait_s)
         return exit_text(self._process.returncode)
+
+    def is_crashed(self) -> bool:
+        hung_up = any(events & select.POLLHUP for _, events in self._poll.poll(0))
+        return hung_up and self._wait(KILL_WAIT_S) and self._process.returncode != 0
 
     def stderr_tail(self) -> str:
         return "" if self._stderr is None else self._stderr.text()

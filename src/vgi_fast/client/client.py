@@ -12,7 +12,7 @@ from vgi_fast.client.channels import EXIT_WAIT_S, Channel, ProcessChannel
 from vgi_fast.client.connection import EMPTY_SCHEMA, Connection, Stream
 from vgi_fast.client.messages import LogRecord
 from vgi_fast.client.values import row_blob
-from vgi_fast.errors import ArgumentError
+from vgi_fast.errors import ArgumentError, ProtocolError
 from vgi_fast.wire import keys, methods, records
 
 KEPT_LOGS: Final = 1000
@@ -58,8 +58,10 @@ class Client:
         if declared.request is not None:
             values = {"request": declared.request.encode(values)}
         _, answer = self.connection.call(method, _request(declared.params, values))
-        if answer is None or not declared.has_return:
+        if not declared.has_return:
             return None
+        if answer is None:
+            raise ProtocolError(f"the answer to {method!r} has no result")
         result = answer.row(0)["result"]
         if declared.response is None:
             return result

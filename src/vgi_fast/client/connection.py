@@ -52,12 +52,14 @@ class Connection:
         self, method: str, request: RecordBatch, metadata: Mapping[bytes, bytes] | None = None
     ) -> tuple[Schema, RecordBatch | None]:
         """A unary call: the response's schema and its data batch. ``metadata`` replaces the request's own."""
+        self._check_idle()
         with self.guard(f"the answer to {method!r}"):
             self._send_request(method, request, metadata)
             return self.read_single(method)
 
     def open(self, method: str, request: RecordBatch, input_schema: Schema) -> "Stream":
         """A streaming call, up to and including its header."""
+        self._check_idle()
         with self.guard(f"the header of {method!r}"):
             self._send_request(method, request, None)
             schema, header = self.read_single(method)
@@ -107,24 +109,30 @@ class Connection:
                 self._on_log(read_log(batch.metadata))
             else:
                 yield read_error(batch.metadata)
-        if self.input.open:
-            raise TransportError("the worker hung up before the end of its answer")
+        # The end of a pipe between two messages reads like the end of the stream.
+        if self.channel.is_crashed():
+            raise TransportError("the worker hung up")
 
-    def post_mortem(self, error: TransportError, awaited: str) -> TransportError:
-        """``error`` again, with what is known about the peer's end."""
+    def post_mortem(self, error: TransportError | ProtocolError, awaited: str) -> TransportError | ProtocolError:
+        """``error`` again, with what is known about the peer's end. Bytes that a dying worker cut off are its end."""
+        ending = self.channel.ending(POST_MORTEM_WAIT_S)
         if self._watchdog.expired:
             message = f"the worker was ended: {awaited} took longer than {self.timeout_s} s"
+        elif ending is not None:
+            message = f"the worker {ending} before {awaited}"
         else:
-            ending = self.channel.ending(POST_MORTEM_WAIT_S)
-            cause = f"the worker {ending}" if ending else error.message or "the worker is gone"
-            message = f"{cause} before {awaited}"
+            message = f"{error.message} before {awaited}"
         tail = self.channel.stderr_tail()
         detail = f"worker: {self.channel.name}" + (f"\nworker stderr:\n{tail}" if tail else "")
+        if isinstance(error, ProtocolError) and ending is None:
+            return ProtocolError(error.message, detail=detail)
         return TransportError(message, detail=detail)
 
-    def _send_request(self, method: str, request: RecordBatch, metadata: Mapping[bytes, bytes] | None) -> None:
-        if self.stream is not None:
+    def _check_idle(self) -> None:
+        if self.stream is not None and self.usable:
             raise TransportError("a stream is open on this connection; close it before the next call")
+
+    def _send_request(self, method: str, request: RecordBatch, metadata: Mapping[bytes, bytes] | None) -> None:
         output = self.output
         output.schema(request.schema)
         output.batch(request, self.request_metadata(method) if metadata is None else metadata)
@@ -153,10 +161,8 @@ class _Guard:
             self._watchdog.disarm()
         if error is None or isinstance(error, RemoteError):
             return
-        if isinstance(error, TransportError) and not self._connection.usable:
-            return
         self._connection.usable = False
-        if isinstance(error, TransportError):
+        if isinstance(error, (TransportError, ProtocolError)):
             raise self._connection.post_mortem(error, self._awaited) from error
 
 
@@ -184,14 +190,12 @@ class Stream:
         return self.receive()
 
     def exchange(self, batch: RecordBatch, metadata: Mapping[bytes, bytes] | None = None) -> RecordBatch | None:
-        with self._guard():
-            self._send(batch, metadata)
+        self._send(batch, metadata)
         return self.receive()
 
     def send_tick(self, metadata: Mapping[bytes, bytes] | None = None) -> None:
         """Ask for a batch without waiting for it; at most one ahead of ``receive``."""
-        with self._guard():
-            self._send(None, metadata)
+        self._send(None, metadata)
 
     def receive(self) -> RecordBatch | None:
         """The next data batch, or None at the end of the output."""
@@ -258,9 +262,10 @@ class Stream:
     def _send(self, batch: RecordBatch | None, metadata: Mapping[bytes, bytes] | None) -> None:
         if self._closed:
             raise TransportError("the stream is closed")
-        self._start_input()
-        if self._input_open:
-            self._write(batch, metadata)
+        with self._guard():
+            self._start_input()
+            if self._input_open:
+                self._write(batch, metadata)
 
     def _start_input(self) -> None:
         if not self._input_started:

@@ -13,7 +13,7 @@ from vgi_fast.errors import ArgumentError, SchemaValidationError, TypeMismatchEr
 from vgi_fast.wire.arrow import Array, RecordBatch, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 __all__ = ["BatchShaper"]
 
@@ -28,28 +28,34 @@ class BatchShaper:
         self._columns = [(field.name, field.type) for field in schema.fields]
         self._where = where
 
-    def batches(self, produced: Any) -> Iterator[RecordBatch]:
-        """One batch for most inputs; a table gives one for each of its parts."""
+    def one(self, produced: Any) -> RecordBatch | None:
+        """The batch; None for a table, whose parts ``parts`` gives."""
         kind = type(produced)
         if kind is dict:
-            yield self._from_mapping(produced)
-        elif kind is RecordBatch:
-            yield self._from_batch(produced)
-        elif hasattr(produced, "dtype") and hasattr(produced, "__array_interface__"):
-            yield self._from_numpy(produced)
-        elif hasattr(produced, "__arrow_c_stream__") and not _is_one_batch(produced):
-            yield from self._from_stream(produced)
-        elif hasattr(produced, "__arrow_c_array__"):
-            yield self._from_exported(produced)
-        elif isinstance(produced, Mapping):
-            yield self._from_mapping(produced)
-        elif isinstance(produced, (list, range)):
-            yield self._single(produced)
-        else:
-            raise ArgumentError(
-                f"{self._where}: cannot make a batch of {type(produced).__name__}; produce a dict of columns, "
-                "a NumPy array, or an Arrow batch or table"
-            )
+            return self._from_mapping(produced)
+        if kind is RecordBatch:
+            return self._from_batch(produced)
+        if hasattr(produced, "dtype") and hasattr(produced, "__array_interface__"):
+            return self._from_numpy(produced)
+        if hasattr(produced, "__arrow_c_stream__") and not _is_one_batch(produced):
+            return None
+        if hasattr(produced, "__arrow_c_array__"):
+            return self._from_batch(RecordBatch.from_arrow(produced))
+        if isinstance(produced, Mapping):
+            return self._from_mapping(produced)
+        if isinstance(produced, (list, range)):
+            return self._single(produced)
+        raise ArgumentError(
+            f"{self._where}: cannot make a batch of {kind.__name__}; produce a dict of columns, "
+            "a NumPy array, or an Arrow batch or table"
+        )
+
+    def parts(self, produced: Any) -> Iterator[RecordBatch]:
+        """The batches of anything that exports an Arrow stream: tables, data frames, readers."""
+        import pyarrow as pa
+
+        for batch in pa.RecordBatchReader.from_stream(produced):
+            yield self._from_batch(RecordBatch.from_arrow(batch))
 
     def empty(self) -> RecordBatch:
         return RecordBatch(self.schema, [Array.from_pylist([], type) for _, type in self._columns], 0)
@@ -77,6 +83,8 @@ class BatchShaper:
 
     def _assembled(self, columns: list[Array]) -> RecordBatch:
         length = len(columns[0])
+        if len(columns) == 1:
+            return RecordBatch(self.schema, columns, length)
         for (name, _), column in zip(self._columns, columns, strict=True):
             if len(column) != length:
                 first = self._columns[0][0]
@@ -114,15 +122,6 @@ class BatchShaper:
         name, type = self._columns[0]
         return self._assembled([self._coerced(name, produced, type)])
 
-    def _from_exported(self, produced: Any) -> RecordBatch:
-        return self._from_batch(RecordBatch.from_arrow(produced))
-
-    def _from_stream(self, produced: Any) -> Iterator[RecordBatch]:
-        import pyarrow as pa
-
-        for batch in pa.RecordBatchReader.from_stream(produced):
-            yield self._from_exported(batch)
-
     def _missing(self, name: str, given: Any) -> SchemaValidationError:
         return SchemaValidationError(f"{self._where}: the batch lacks column '{name}'; it has {sorted(given)}")
 
@@ -133,8 +132,3 @@ class BatchShaper:
 def _is_one_batch(produced: Any) -> bool:
     """pyarrow's RecordBatch exports both ways; as one array it needs no reader."""
     return type(produced).__name__ == "RecordBatch" and hasattr(produced, "__arrow_c_array__")
-
-
-def projected(schema: Schema, ids: Sequence[int] | None) -> Schema:
-    """The schema narrowed to ``ids``; None keeps it. IndexError for an id outside of it."""
-    return schema if ids is None else schema.select(list(ids))

@@ -45,18 +45,25 @@ class GeneratorProducer:
         self._iterator = iterator
         self._shaper = shaper
         self._metadata = metadata
-        self._parts: Iterator[RecordBatch] = iter(())
+        self._parts: Iterator[RecordBatch] | None = None
 
     def next(self) -> tuple[RecordBatch, Metadata] | None:
-        while True:
-            for batch in self._parts:
-                metadata, self._metadata = self._metadata, None
-                return batch, metadata
+        batch: RecordBatch | None = None
+        while batch is None:
+            if self._parts is not None:
+                batch = next(self._parts, None)
+                if batch is None:
+                    self._parts = None
+                continue
             try:
                 produced = next(self._iterator)
             except StopIteration:
                 return None
-            self._parts = self._shaper.batches(produced)
+            batch = self._shaper.one(produced)
+            if batch is None:
+                self._parts = self._shaper.parts(produced)
+        metadata, self._metadata = self._metadata, None
+        return batch, metadata
 
     def cancel(self) -> None:
         self.close()
@@ -91,7 +98,8 @@ class OutputCollector:
             raise ArgumentError("Only one data batch may be emitted per call")
         self._emitted = True
         extra = _merged(metadata, cache_control)
-        for part in self._shaper.batches(batch):
+        one = self._shaper.one(batch)
+        for part in self._shaper.parts(batch) if one is None else (one,):
             self._parts.append((part, extra))
             extra = None
 
