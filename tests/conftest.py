@@ -1,3 +1,3 @@
 """Plugins by concern; see README.md for their options."""
 
-pytest_plugins = ["tests.fix_worker"]
+pytest_plugins = ["tests.fix_core", "tests.fix_worker"]

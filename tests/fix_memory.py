@@ -212,7 +212,7 @@ class Peer:
         types = {f"c{index}": type for index, (type, _) in enumerate(columns)}
         batch = {f"c{index}": values for index, (_, values) in enumerate(columns)}
         answer = self.scalar_stream(function, [batch], types, *constants, **more)
-        return next(iter(answer.rows().values()))  # type: ignore[no-any-return]
+        return next(iter(answer.rows().values()))
 
 
 def encode_arguments(positional: Iterable[Any], types: list[str], named: Mapping[str, Any]) -> bytes:

@@ -58,8 +58,9 @@ class Workers:
         path.write_text(dedent(source), encoding="utf-8")
         return path
 
-    def __call__(self, source: str, **options: Any) -> Client:
-        client = self._connect(self.command(source), **{"timeout_s": self._timeout_s, **options})
+    def __call__(self, source: str, *flags: str, **options: Any) -> Client:
+        """``flags`` are the worker's, ``options`` the client's."""
+        client = self._connect([*self.command(source), *flags], **{"timeout_s": self._timeout_s, **options})
         self._clients.append(client)
         return client
 

@@ -231,6 +231,9 @@ class Input:
     def open(self) -> bool:
         """A stream's schema was read and its end was not."""
     @property
+    def truncated(self) -> bool:
+        """The input ended before the end marker of the last stream."""
+    @property
     def bytes_read(self) -> int: ...
 
 @final
@@ -313,6 +316,23 @@ def serve_exchange(
     ``step`` raises leaves this function with nothing of that step written. The caller writes the
     output's end marker and drains the input.
     """
+
+def serve_producer(
+    input: Input,
+    output: Output,
+    schema: Schema,
+    produce: Callable[[], tuple[RecordBatch, Mapping[bytes, bytes] | None] | None],
+) -> bool:
+    """Answer each tick with the batch that ``produce`` gives, until it gives None (01 §4.4).
+
+    Returns True when the client cancelled. What ``produce`` raises leaves this function.
+    """
+
+def plain_batch(schema: Schema, columns: dict[str, Any]) -> RecordBatch | None:
+    """A batch over NumPy columns that are already as declared; None where any needs a closer look."""
+
+def set_validation(level: str) -> None:
+    """``"standard"``: structure, always on; ``"full"``: also UTF-8. ``"none"`` is taken as standard."""
 
 def is_instance_count_zero() -> bool:
     """Debug builds: no buffer block and no exported array is alive. Always True in release builds."""

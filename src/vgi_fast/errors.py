@@ -13,6 +13,7 @@
     │   └── MethodNotImplementedError unknown or declined method (kind method_not_implemented)
     ├── TransportError          the peer went away, or a descriptor failed
     ├── RemoteError             the worker answered with an error (client side)
+    ├── CatalogReadOnlyError    DDL or a transaction on a catalog that does not take it
     ├── StorageError            state storage failed
     └── InternalError           a defect of vgi_fast itself
 
@@ -37,6 +38,7 @@ __all__ = [
     "MethodNotImplementedError",
     "TransportError",
     "RemoteError",
+    "CatalogReadOnlyError",
     "StorageError",
     "InternalError",
 ]
@@ -119,6 +121,10 @@ class RemoteError(VgiError):
         self.error_type = error_type
         self.kind = kind
         self.extra = extra or {}
+
+
+class CatalogReadOnlyError(VgiError):
+    code = "catalog.read_only"
 
 
 class StorageError(VgiError):

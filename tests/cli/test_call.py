@@ -80,7 +80,7 @@ def test_table_function(run: Run, tmp_path: Path) -> None:
         (["double", "-i", "in.txt"], "unknown file format: in.txt"),
         (["double", "-i", "in.csv", "-c", "b"], "in.csv has no column 'b'"),
         (["double", "-i", "bad.parquet"], "cannot read bad.parquet"),
-        (["double", "-i", "in.csv", "-c", "word"], "VARCHAR|string|parse|cast"),
+        (["double", "-i", "in.csv", "-c", "word"], "cannot cast column 'word' from string to int64"),
         (["numbers", "--named", "start"], "expected NAME=VALUE"),
         (["fails_after", "--arg", "1"], "ran out"),
     ],

@@ -66,6 +66,12 @@ def test_wrong_targets_are_explained(folder: Path, target: str, message: str) ->
     assert message in done.stderr
 
 
+def test_file_may_have_the_name_of_a_loaded_module(folder: Path) -> None:
+    (folder / "json.py").write_text(SOURCE.format(name="worker"))
+    with Client([*SERVE, "json.py"], timeout_s=30) as client:
+        assert client.attach().name == "served"
+
+
 def test_error_inside_a_target_is_not_hidden(folder: Path) -> None:
     (folder / "broken.py").write_text("import no_such_dependency")
     done = subprocess.run([*SERVE, "broken:worker"], stdin=subprocess.DEVNULL, capture_output=True, text=True)

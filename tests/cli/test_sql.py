@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from tests.cli.conftest import BASIC, Run
+from vgi_fast.cli import sql
 from vgi_fast.cli.sql import EXTENSION_PATH_VARIABLE
 
 duckdb = pytest.importorskip("duckdb")
@@ -23,6 +25,48 @@ def test_extension_that_cannot_be_loaded_is_explained(
     assert f"set {EXTENSION_PATH_VARIABLE} to the extension file built for DuckDB {duckdb.__version__}" in output
 
 
+@pytest.fixture
+def plain_duckdb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB without the extension, for what does not need a worker."""
+    monkeypatch.setattr(sql, "connect", lambda database: duckdb.connect(database))
+
+
+@pytest.mark.usefixtures("plain_duckdb")
+def test_statements_are_run_and_shown(run: Run) -> None:
+    output = run("sql", "-c", "CREATE TABLE t AS SELECT range AS n FROM range(100)", "-c", "FROM t", "--rows", 3).output
+    assert "int64" in output
+    assert "100 rows, 3 shown" in output
+
+
+@pytest.mark.usefixtures("plain_duckdb")
+def test_error_ends_with_status_1(run: Run) -> None:
+    assert "nonsense" in run("sql", "-c", "SELECT nonsense", status=1).output
+
+
+@pytest.mark.usefixtures("plain_duckdb")
+def test_prompt_reads_statements_of_many_lines_and_survives_errors(run: Run) -> None:
+    typed = "SELECT\n'two lines';\nSELECT nonsense;\nSELECT 'still here';\n.quit\nSELECT 'gone';\n"
+    output = run("sql", input=typed).output
+    assert "two lines" in output
+    assert "nonsense" in output
+    assert "still here" in output
+    assert "gone" not in output
+
+
+def test_catalogs_are_attached_under_their_names() -> None:
+    class Recorder:
+        statements: ClassVar[list[str]] = []
+
+        def execute(self, statement: str) -> None:
+            self.statements.append(statement)
+
+    recorder: Any = Recorder()
+    assert sql.attach_worker(recorder, BASIC, None) == ["basic"]
+    (statement,) = recorder.statements
+    assert statement.startswith("ATTACH 'basic' AS \"basic\" (TYPE vgi, LOCATION '")
+    assert f"serve {BASIC}')" in statement
+
+
 @with_extension
 def test_statements_over_the_worker(run: Run) -> None:
     output = run("sql", BASIC, "-c", "SELECT basic.double(21) AS answer", "-c", "SELECT 'two' AS second").output
@@ -32,16 +76,7 @@ def test_statements_over_the_worker(run: Run) -> None:
 
 
 @with_extension
-def test_prompt(run: Run) -> None:
-    typed = "SELECT\nbasic.double(4);\nSELECT nonsense;\nSELECT 'still here';\n.quit\nSELECT 'gone';\n"
-    output = run("sql", BASIC, input=typed).output
+def test_prompt_over_the_worker(run: Run) -> None:
+    output = run("sql", BASIC, input="SELECT basic.double(4);").output
     assert "attached: basic" in output
     assert " 8 " in output
-    assert "nonsense" in output
-    assert "still here" in output
-    assert "gone" not in output
-
-
-@with_extension
-def test_sql_error_ends_with_status_1(run: Run) -> None:
-    assert "nonsense" in run("sql", "-c", "SELECT nonsense", status=1).output

@@ -10,6 +10,7 @@ import pytest
 from tests.fix_worker import Workers
 from vgi_fast.client import Catalog, Client
 from vgi_fast.errors import ArgumentError, RemoteError
+from vgi_fast.wire import keys, methods
 
 
 @pytest.fixture
@@ -212,6 +213,23 @@ def test_version_and_transport_options(worker: Workers) -> None:
         catalog = client.attach()
         assert isinstance(catalog.version(), int)
         assert client.transport_options()["vgi_rpc.request_version"] == "1"
+
+
+def test_protocol_is_described_where_the_worker_allows_it(worker: Workers) -> None:
+    with worker("basic", "--describe") as client:
+        metadata, rows = client.describe_protocol()
+    assert metadata["vgi_rpc.protocol_version"] == "1.3.0"
+    assert [row["name"] for row in rows] == methods.names()
+    with worker("basic") as client, pytest.raises(RemoteError) as caught:
+        client.describe_protocol()
+    assert caught.value.kind == keys.KIND_METHOD_NOT_IMPLEMENTED
+
+
+def test_close_in_mid_stream_does_not_wait_for_the_worker(worker: Workers) -> None:
+    client = worker("basic")
+    batches = client.attach().table("numbers", 10_000_000, batch_size=500_000)
+    next(iter(batches))
+    assert client.close(wait_s=20) == 0
 
 
 def test_unknown_method_is_declined_with_its_kind(worker: Workers) -> None:

@@ -12,9 +12,9 @@ import pytest
 from vgi_fast import (
     AnyColumn,
     Arg,
+    CallerIdentity,
     Catalog,
     CatalogSchema,
-    CallerIdentity,
     Const,
     ConstParam,
     DefinitionError,
@@ -79,7 +79,9 @@ SCALAR_MISTAKES: dict[Callable[..., Any], str] = {
 
 @pytest.mark.parametrize("function", SCALAR_MISTAKES, ids=lambda function: function.__name__)
 def test_scalar(function: Callable[..., Any]) -> None:
-    with pytest.raises(DefinitionError, match=f"(?s)scalar function '{function.__name__}'.*{SCALAR_MISTAKES[function]}"):
+    with pytest.raises(
+        DefinitionError, match=f"(?s)scalar function '{function.__name__}'.*{SCALAR_MISTAKES[function]}"
+    ):
         scalar(function)
 
 
@@ -232,4 +234,4 @@ def test_catalogs() -> None:
         ),
     ):
         with pytest.raises(DefinitionError, match=text):
-            make()  # type: ignore[no-untyped-call]
+            make()

@@ -34,17 +34,17 @@ Connect = Callable[..., Peer]
 
 
 @pytest.fixture
-def worker() -> Worker:
+def demo() -> Worker:
     return Worker("demo")
 
 
-def test_positional_and_named_arguments(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns={"n": "int64"})
+def test_positional_and_named_arguments(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns={"n": "int64"})
     def numbers(count: Annotated[int, Param(ge=0)], *, step: int = 1, size: int = 2) -> Iterator[dict[str, Any]]:
         for start in range(0, count, size):
             yield {"n": np.arange(start, min(start + size, count)) * step}
 
-    served = peer(worker)
+    served = peer(demo)
     answer = served.table("numbers", 3)
     assert answer.rows() == {"n": [0, 1, 2]}
     assert [batch.num_rows for batch, _ in answer.batches] == [2, 1]
@@ -66,8 +66,8 @@ def test_positional_and_named_arguments(worker: Worker, peer: Connect) -> None:
         served.bind("numbers", "three")
 
 
-def test_published_arguments(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns="n: int64", order_preservation="fixed_order", tags={"a": "b"})
+def test_published_arguments(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns="n: int64", order_preservation="fixed_order", tags={"a": "b"})
     def listed(
         count: Annotated[int, Param(ge=1, le=10)],
         *,
@@ -87,7 +87,7 @@ def test_published_arguments(worker: Worker, peer: Connect) -> None:
         """
         yield {}
 
-    (info,) = peer(worker).functions("TABLE_FUNCTION")
+    (info,) = peer(demo).functions("TABLE_FUNCTION")
     fields = {field.name: field for field in pa.ipc.read_schema(pa.py_buffer(info["arguments"]))}
     assert list(fields) == ["count", "limit", "mode", "required"]
     assert fields["count"].metadata == {b"vgi_doc": b"How many, at most.", b"vgi_range": b"[1, 10]"}
@@ -105,14 +105,14 @@ def test_published_arguments(worker: Worker, peer: Connect) -> None:
     assert info["description"] == "Numbers."
 
 
-def test_constraints_of_text(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns="n: int64")
+def test_constraints_of_text(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns="n: int64")
     def pick(
         mode: Annotated[str, Param(choices=["fast", "slow"])], code: Annotated[str, Param(pattern="[a-z]{2}")]
     ) -> Iterator[Any]:
         yield {"n": [1]}
 
-    served = peer(worker)
+    served = peer(demo)
     assert served.table("pick", "fast", "ab").rows() == {"n": [1]}
     with pytest.raises(RemoteFailure, match="must be one of the allowed choices"):
         served.bind("pick", "medium", "ab")
@@ -120,12 +120,12 @@ def test_constraints_of_text(worker: Worker, peer: Connect) -> None:
         served.bind("pick", "fast", "abc")
 
 
-def test_varargs_keep_their_types(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns=lambda params: {f"v{i}": one.type for i, one in enumerate(params.args.values)})
+def test_varargs_keep_their_types(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns=lambda params: {f"v{i}": one.type for i, one in enumerate(params.args.values)})
     def constants(*values: AnyArrow) -> Iterator[dict[str, Any]]:
         yield {f"v{i}": [one.value] for i, one in enumerate(values)}  # type: ignore[attr-defined]
 
-    served = peer(worker)
+    served = peer(demo)
     answer = served.table("constants", 1, "a", types=["int8", "utf8"])
     assert answer.schema.types == [pa.int8(), pa.string()]
     assert answer.rows() == {"v0": [1], "v1": ["a"]}
@@ -134,7 +134,7 @@ def test_varargs_keep_their_types(worker: Worker, peer: Connect) -> None:
 
 
 ARROW = pa.table({"a": [1, 2, 3], "b": ["x", "y", "z"], "c": [True, False, None]})
-SHAPES = {
+SHAPES: dict[str, list[Any]] = {
     "lists": [{"a": [1, 2, 3], "b": ["x", "y", "z"]}],
     "arrays": [{"b": np.array(["x", "y", "z"], object), "a": np.array([1, 2, 3], np.int32)}],
     "structured": [np.array([(1, "x"), (2, "y"), (3, "z")], [("a", "i8"), ("b", "U1")])],
@@ -146,23 +146,23 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_whatever_is_yielded_becomes_the_bound_columns(worker: Worker, peer: Connect, shape: str) -> None:
-    @worker.table(columns={"a": "int64", "b": "utf8"})
+def test_whatever_is_yielded_becomes_the_bound_columns(demo: Worker, peer: Connect, shape: str) -> None:
+    @demo.table(columns={"a": "int64", "b": "utf8"})
     def rows() -> Iterator[Any]:
         yield from SHAPES[shape]
 
-    answer = peer(worker).table("rows")
+    answer = peer(demo).table("rows")
     assert answer.rows() == {"a": [1, 2, 3], "b": ["x", "y", "z"]}
     assert len(answer.batches) == {"table": 2, "several": 3}.get(shape, 1)
 
 
-def test_a_single_column_needs_no_name(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns={"a": "float64"})
+def test_a_single_column_needs_no_name(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns={"a": "float64"})
     def rows() -> Iterator[Any]:
         yield np.arange(2)
         yield range(2, 4)
 
-    assert peer(worker).table("rows").rows() == {"a": [0.0, 1.0, 2.0, 3.0]}
+    assert peer(demo).table("rows").rows() == {"a": [0.0, 1.0, 2.0, 3.0]}
 
 
 @pytest.mark.parametrize(
@@ -175,26 +175,26 @@ def test_a_single_column_needs_no_name(worker: Worker, peer: Connect) -> None:
         ({"a": ["x"], "b": ["y"]}, "(?s)TypeMismatchError.*column 'a'"),
     ],
 )
-def test_what_cannot_become_a_batch(worker: Worker, peer: Connect, produced: Any, text: str) -> None:
-    @worker.table(columns={"a": "int64", "b": "utf8"})
+def test_what_cannot_become_a_batch(demo: Worker, peer: Connect, produced: Any, text: str) -> None:
+    @demo.table(columns={"a": "int64", "b": "utf8"})
     def rows() -> Iterator[Any]:
         yield produced
 
     with pytest.raises(RemoteFailure, match=text):
-        peer(worker).table("rows")
+        peer(demo).table("rows")
 
 
-def test_projection(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns={"a": "int64", "b": "utf8", "c": "int64"}, projection_pushdown=True)
+def test_projection(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns={"a": "int64", "b": "utf8", "c": "int64"}, projection_pushdown=True)
     def rows(wanted: Projection) -> Iterator[Any]:
         assert wanted == ["c", "a"]
         yield {name: [1] for name in wanted}
 
-    @worker.table(columns={"a": "int64", "b": "utf8"})
+    @demo.table(columns={"a": "int64", "b": "utf8"})
     def all_of_them() -> Iterator[Any]:
         yield {"a": [1], "b": ["x"]}
 
-    served = peer(worker)
+    served = peer(demo)
     assert list(served.table("rows", projection_ids=[2, 0]).rows()) == ["c", "a"]
     assert list(served.table("all_of_them", projection_ids=[1]).rows()) == ["a", "b"]
     for ids in ([3], [-1]):
@@ -202,27 +202,27 @@ def test_projection(worker: Worker, peer: Connect) -> None:
             served.table("rows", projection_ids=ids)
 
 
-def test_logs_precede_the_batch_of_their_step(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns="n: int64")
+def test_logs_precede_the_batch_of_their_step(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns="n: int64")
     def chatty(log: ClientLog) -> Iterator[Any]:
         log("INFO", "started", count=1)
         yield [1]
         log("WARNING", "done")
 
-    answer = peer(worker).table("chatty")
+    answer = peer(demo).table("chatty")
     assert answer.logs == [("INFO", "started"), ("WARN", "done")]
 
 
-def test_cardinality(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns="n: int64", cardinality=lambda args: args.count)
+def test_cardinality(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns="n: int64", cardinality=lambda args: args.count)
     def counted(count: int) -> Iterator[Any]:
         yield [1]
 
-    @worker.table(columns="n: int64", cardinality=TableCardinality(estimate=10))
+    @demo.table(columns="n: int64", cardinality=TableCardinality(estimate=10))
     def guessed() -> Iterator[Any]:
         yield [1]
 
-    served = peer(worker)
+    served = peer(demo)
 
     def ask(*call: Any) -> tuple[Any, Any]:
         answer = served.call("table_function_cardinality", bind_call=served.bind_request(*call))
@@ -236,10 +236,10 @@ def test_cardinality(worker: Worker, peer: Connect) -> None:
     ) == {"keys": [], "values": []}
 
 
-def test_a_generator_is_closed_when_the_client_cancels(worker: Worker, peer: Connect) -> None:
+def test_a_generator_is_closed_when_the_client_cancels(demo: Worker, peer: Connect) -> None:
     events = []
 
-    @worker.table(columns="n: int64")
+    @demo.table(columns="n: int64")
     def endless() -> Iterator[Any]:
         try:
             while True:
@@ -247,7 +247,7 @@ def test_a_generator_is_closed_when_the_client_cancels(worker: Worker, peer: Con
         finally:
             events.append("closed")
 
-    served = peer(worker)
+    served = peer(demo)
     bind_call = served.bind_request("endless")
     again = served.bind_request("endless")
     data = served.init_request(bind_call) + tick_stream(0, cancel_after=0)
@@ -261,13 +261,13 @@ def test_a_generator_is_closed_when_the_client_cancels(worker: Worker, peer: Con
     assert events == ["closed", "closed"]
 
 
-def test_an_error_in_mid_stream_ends_the_stream_but_not_the_connection(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns="n: int64")
+def test_an_error_in_mid_stream_ends_the_stream_but_not_the_connection(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns="n: int64")
     def fails() -> Iterator[Any]:
         yield [1]
         raise ValueError("ran out")
 
-    served = peer(worker)
+    served = peer(demo)
     call = served.init_request(served.bind_request("fails")) + tick_stream(6)
     first_header, first, second_header, second = served.exchange(call + call)
     for answer in (first, second):
@@ -315,9 +315,9 @@ class SequenceFunction(TableFunctionGenerator[SequenceArgs, Counter]):
         state.next = stop
 
 
-def test_a_class_with_state(worker: Worker, peer: Connect) -> None:
-    worker.add(SequenceFunction)
-    served = peer(worker)
+def test_a_class_with_state(demo: Worker, peer: Connect) -> None:
+    demo.add(SequenceFunction)
+    served = peer(demo)
     answer = served.table("sequence", 3)
     assert answer.rows() == {"n": [0, 1, 2]}
     assert [metadata for _, metadata in answer.batches] == [{b"vgi.cache.ttl": b"5"}, {}]
@@ -329,31 +329,31 @@ def test_a_class_with_state(worker: Worker, peer: Connect) -> None:
     assert cardinality == {"estimate": 3, "max": 3}
 
 
-def test_instance_hooks_bind_data_and_parallel_streams(worker: Worker, peer: Connect) -> None:
+def test_instance_hooks_bind_data_and_parallel_streams(demo: Worker, peer: Connect) -> None:
     inits = []
 
     class Shared(TableFunctionGenerator[None]):
         class Meta:
             max_workers = 4
 
-        def on_bind(self, params: BindParams[None]) -> BindResponse:
+        def on_bind(self, params: BindParams[None]) -> BindResponse:  # type: ignore[override]
             return BindResponse({"n": int, "id": "binary"}, b"bound")
 
-        def on_init(self, params: InitParams[None]) -> GlobalInitResponse:
+        def on_init(self, params: InitParams[None]) -> GlobalInitResponse:  # type: ignore[override]
             inits.append(params.execution_id)
             assert params.bind_opaque_data == b"bound"
             return GlobalInitResponse(4, b"shared")
 
-        def initial_state(self, params: ProcessParams[None]) -> list[int]:
+        def initial_state(self, params: ProcessParams[None]) -> list[int]:  # type: ignore[override]
             return [1]
 
-        def process(self, params: ProcessParams[None], state: list[int], out: OutputCollector) -> None:
+        def process(self, params: ProcessParams[None], state: list[int], out: OutputCollector) -> None:  # type: ignore[override]
             if not state:
                 return out.finish()
             out.emit({"n": [state.pop()], "id": [params.init_opaque_data]})
 
-    worker.add(Shared)
-    served = peer(worker)
+    demo.add(Shared)
+    served = peer(demo)
     bind_call = served.bind_request("shared")
     header, output = served.exchange(served.init_request(bind_call) + tick_stream(3))
     row = {name: values[0] for name, values in header.checked().rows().items()}
@@ -366,7 +366,7 @@ def test_instance_hooks_bind_data_and_parallel_streams(worker: Worker, peer: Con
     assert inits == [row["execution_id"]]
 
 
-def test_process_must_emit_once_or_finish(worker: Worker, peer: Connect) -> None:
+def test_process_must_emit_once_or_finish(demo: Worker, peer: Connect) -> None:
     class Idle(TableFunctionGenerator[None]):
         FIXED_SCHEMA = "n: int64"
 
@@ -382,16 +382,16 @@ def test_process_must_emit_once_or_finish(worker: Worker, peer: Connect) -> None
             out.emit([1])
             out.emit([2])
 
-    worker.add(Idle)
-    worker.add(Greedy)
-    served = peer(worker)
+    demo.add(Idle)
+    demo.add(Greedy)
+    served = peer(demo)
     with pytest.raises(RemoteFailure, match="No data batch was emitted"):
         served.table("idle")
     with pytest.raises(RemoteFailure, match="Only one data batch may be emitted per call"):
         served.table("greedy")
 
 
-def test_on_cancel_is_called_and_may_fail(worker: Worker, peer: Connect) -> None:
+def test_on_cancel_is_called_and_may_fail(demo: Worker, peer: Connect) -> None:
     cancelled = []
 
     class Endless(TableFunctionGenerator[None]):
@@ -406,8 +406,8 @@ def test_on_cancel_is_called_and_may_fail(worker: Worker, peer: Connect) -> None
             cancelled.append(params.execution_id)
             raise RuntimeError("never mind")
 
-    worker.add(Endless)
-    served = peer(worker)
+    demo.add(Endless)
+    served = peer(demo)
     data = served.init_request(served.bind_request("endless")) + tick_stream(3, cancel_after=1)
     header, output = served.exchange(data)
     assert output.error is None
@@ -415,13 +415,13 @@ def test_on_cancel_is_called_and_may_fail(worker: Worker, peer: Connect) -> None
     assert cancelled == header.rows()["execution_id"]
 
 
-def test_a_secondary_stream_of_a_generator_is_refused(worker: Worker, peer: Connect) -> None:
-    @worker.table(columns="n: int64")
+def test_a_secondary_stream_of_a_generator_is_refused(demo: Worker, peer: Connect) -> None:
+    @demo.table(columns="n: int64")
     def alone() -> Iterator[Any]:
         yield [1]
 
     with pytest.raises(RemoteFailure, match="cannot serve a secondary stream"):
-        peer(worker).table("alone", execution_id=b"0123456789abcdef")
+        peer(demo).table("alone", execution_id=b"0123456789abcdef")
 
 
 def test_the_decorated_function_is_left_alone() -> None:
@@ -432,14 +432,14 @@ def test_the_decorated_function_is_left_alone() -> None:
     assert list(next(numbers(2))) == [0, 1]
 
 
-def test_the_header_precedes_the_first_read(worker: Worker, peer: Connect) -> None:
+def test_the_header_precedes_the_first_read(demo: Worker, peer: Connect) -> None:
     """The client sends no input before it has the header."""
 
-    @worker.table(columns="n: int64")
+    @demo.table(columns="n: int64")
     def numbers() -> Iterator[Any]:
         yield [1]
 
-    served = peer(worker)
+    served = peer(demo)
     streams = served.exchange(served.init_request(served.bind_request("numbers")))
     assert len(streams) == 2
     assert streams[0].schema.equals(pa.schema(records.GLOBAL_INIT_RESPONSE.schema()))

@@ -69,7 +69,8 @@ def upper(text: pa.StringArray) -> pa.StringArray:
 
 @worker.scalar
 def total(*values: Annotated[Float64, Param(varargs=True)]) -> Float64:
-    return np.sum(values, axis=0)
+    sums: Float64 = np.sum(values, axis=0)
+    return sums
 
 
 @worker.scalar

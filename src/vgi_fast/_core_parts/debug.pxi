@@ -100,6 +100,7 @@ cdef class Block:
                 live_blocks -= 1
 
 
-cdef inline bint is_shared(object owner) noexcept:
-    # The caller holds exactly one reference; a second one is a view that somebody kept.
-    return (<PyObject *> owner).ob_refcnt > 1
+cdef inline bint is_shared(void *owner) noexcept:
+    # The caller holds exactly one reference; a second one is a view that somebody kept. A pointer, since an
+    # object argument would itself be counted.
+    return owner != NULL and (<PyObject *> owner).ob_refcnt > 1

@@ -27,6 +27,7 @@ cdef class Argument:
     cdef int inner          # varargs: form of each
     cdef Py_ssize_t column
     cdef object value
+    cdef Block constant     # the value as the inner loop of a ufunc reads it
 
     @staticmethod
     cdef Argument of(tuple spec, Schema schema):
@@ -82,6 +83,37 @@ cdef class ScalarPlan:
             self.check_kernel()
         elif not callable(function):
             raise TypeError(f"expected a callable or a Kernel, got {type(function).__name__}")
+        else:
+            self.kernel = self.inner_loop()
+
+    cdef Kernel inner_loop(self):
+        """A ufunc over number columns and constants of the same types runs as its inner loop."""
+        cdef list numbers = []
+        cdef Argument a
+        cdef Field f
+        if self.keyword_names or not self.flat_result or not hasattr(self.function, "nin"):
+            return None
+        if len(self.arguments) + 1 > MAX_ARGUMENTS:
+            return None
+        for item in self.arguments:
+            a = <Argument> item
+            if a.form == A_NUMPY:
+                f = <Field> self.input_schema.fields[a.column]
+                numbers.append(NPY_TYPES[f.type.id])
+            elif a.form == A_VALUE and type(a.value) in (int, float):
+                numbers.append(NPY_TYPES[self.result.id])
+            else:
+                return None
+        for item in self.arguments:
+            a = <Argument> item
+            if a.form == A_VALUE:
+                try:
+                    a.constant = Block.new(16)
+                    store_fixed(self.result, a.constant.data, a.value)
+                except (TypeError, ValueError, OverflowError):
+                    return None
+        numbers.append(NPY_TYPES[self.result.id])
+        return kernel_of_ufunc(self.function, numbers)
 
     cdef int check_kernel(self) except -1:
         cdef Field f
@@ -197,13 +229,19 @@ cdef class ScalarPlan:
         cdef Schema schema = batch.schema
         cdef Node *n
         cdef PlanNode *p
+        cdef Argument a
         cdef Block out
         cdef int k = 0
-        for a in self.arguments:
-            p = schema.plan + schema.tops[(<Argument> a).column]
-            n = batch.nodes.at + schema.tops[(<Argument> a).column]
-            args[k] = <char *> n.buf[1] + n.offset * p.width
-            strides[k] = p.width
+        for item in self.arguments:
+            a = <Argument> item
+            if a.form == A_VALUE:
+                args[k] = <char *> a.constant.data
+                strides[k] = 0
+            else:
+                p = schema.plan + schema.tops[a.column]
+                n = batch.nodes.at + schema.tops[a.column]
+                args[k] = <char *> n.buf[1] + n.offset * p.width
+                strides[k] = p.width
             k += 1
         out = Block.new(batch.length * self.result.width_)
         nodes.hold(out)
@@ -311,6 +349,64 @@ def serve_exchange(Input input not None, Output output not None, Schema input_sc
             raise TypeMismatchError(f"Output type mismatch. Expected ({output_schema}), got ({answer.schema})")
         output.put(answer, answer.metadata_)
         output.send()
+
+
+def serve_producer(Input input not None, Output output not None, Schema schema not None, produce):
+    """Answer each tick with the batch that ``produce`` gives, until it gives None (section 4.4).
+
+    ``produce()`` returns (RecordBatch of ``schema``, metadata or None). Returns True when the client
+    cancelled. What ``produce`` raises leaves this function; the caller ends the output stream.
+    """
+    cdef RecordBatch tick, batch
+    if not input.open:
+        raise ProtocolError("no input stream is open")
+    while True:
+        tick = None
+        batch = None
+        tick = input.take_batch()
+        if tick is None:
+            return False
+        if tick.metadata_ is not None and CANCEL_KEY in tick.metadata_:
+            return True
+        item = produce()
+        if item is None:
+            return False
+        batch = <RecordBatch?> (<tuple?> item)[0]
+        metadata = (<tuple> item)[1]
+        if not output.open:
+            output.schema(schema)
+        if batch.schema is not schema and not compatible(batch.schema, schema):
+            raise TypeMismatchError(f"Output type mismatch. Expected ({schema}), got ({batch.schema})")
+        output.put(batch, batch.metadata_ if metadata is None else metadata)
+        output.send()
+
+
+def plain_batch(Schema schema not None, dict columns not None):
+    """A batch over NumPy columns that are already as declared; None where any needs a closer look."""
+    cdef Nodes nodes
+    cdef Field f
+    cdef int64_t length = -1
+    cdef Py_ssize_t i
+    if not numpy_ready:
+        return None
+    nodes = Nodes.new(schema.n_nodes, None)
+    for i in range(len(schema.fields)):
+        f = <Field> schema.fields[i]
+        value = columns.get(f.name)
+        if value is None or NPY_TYPES[f.type.id] <= NPY_BOOL or not PyArray_CheckExact(value) \
+                or PyArray_NDIM(raw(value)) != 1 or PyArray_TYPE(raw(value)) != NPY_TYPES[f.type.id] \
+                or not PyArray_ISCARRAY_RO(raw(value)):
+            return None
+        if length < 0:
+            length = PyArray_DIM(raw(value), 0)
+        elif length != PyArray_DIM(raw(value), 0):
+            return None
+        nodes.at[schema.tops[i]].length = length
+        nodes.at[schema.tops[i]].buf[1] = <const uint8_t *> PyArray_DATA(raw(value))
+        nodes.hold(value)       # the author may change the dict before the batch is written
+    if length < 0:
+        return None
+    return RecordBatch.new(schema, nodes, length, None)
 
 
 cdef bytes CANCEL_KEY = b"vgi_rpc.cancel"

@@ -181,8 +181,7 @@ cdef Schema schema_from_bytes(object data):
         raise ProtocolError(f"a serialized schema has at least 8 bytes, got {n}")
     if length < 0 or length > n:
         raise ProtocolError(f"a schema message of {length} bytes in a buffer of {n}")
-    s.base = p
-    s.end = p + length
+    set_span(&s, p, length)
     open_root(&s, &message)
     if slot_u8(&message, 1, 0) != HEADER_SCHEMA:
         malformed("expected a schema message")
@@ -203,7 +202,22 @@ cdef Schema read_schema_message(Span *s, Table *message):
     for i in range(v.count):
         open_table(s, follow(s, v.at + 4 * i), &field)
         fields.append(read_field(s, &field, 0, &budget))
+    check_shared_ids(fields, {})
     return Schema.new(tuple(fields), key_values(s, &header, 2))
+
+
+cdef int check_shared_ids(object fields, dict seen) except -1:
+    """Columns may share a dictionary; then its values have one layout, because they are decoded once."""
+    cdef DataType t, first
+    for f in fields:
+        t = (<Field> f).type
+        if t.id == T_DICTIONARY:
+            first = seen.setdefault(t.dictionary_id, t.dictionary_values)
+            if not same_type(first, t.dictionary_values, False):
+                malformed(f"dictionary {t.dictionary_id} has values of {first} and of {t.dictionary_values}")
+            t = t.dictionary_values
+        check_shared_ids(t.children, seen)
+    return 0
 
 
 cdef Field read_field(Span *s, Table *field, int depth, int32_t *budget):
@@ -366,6 +380,7 @@ cdef DataType read_nested(Span *s, Table *detail, int fb, list children):
         return t
     if fb == FB_UNION:
         if slot_vector(s, detail, 1, 4, &codes):
+            spend(s, 4 * <int64_t> codes.count)
             numbers = [load_i32(codes.at + 4 * i) for i in range(codes.count)]
         else:
             numbers = list(range(len(children)))

@@ -5,6 +5,14 @@
 cdef struct Span:
     const uint8_t *base
     const uint8_t *end
+    int64_t copies_left        # bytes that may still be copied out, see spend
+
+
+cdef inline void set_span(Span *s, const uint8_t *base, int64_t size) noexcept nogil:
+    s.base = base
+    s.end = base + size
+    # Writers share equal strings at most; a message that overlaps its strings must not grow in memory.
+    s.copies_left = 8 * size + 65536
 
 
 # A table whose vtable and inline part lie inside the span.
@@ -22,6 +30,14 @@ cdef struct Vector:
 
 cdef int malformed(str what) except -1:
     raise ProtocolError(f"malformed Arrow message: {what}")
+
+
+cdef inline int spend(Span *s, int64_t size) except -1:
+    """Charge the message for what is made from it: offsets let it name the same bytes any number of times."""
+    s.copies_left -= size
+    if s.copies_left < 0:
+        malformed("its strings overlap")
+    return 0
 
 
 cdef inline uint16_t load_u16(const uint8_t *p) noexcept nogil:
@@ -154,6 +170,7 @@ cdef bytes slot_bytes(Span *s, Table *t, int index):
     cdef Vector v
     if not slot_vector(s, t, index, 1, &v):
         return None
+    spend(s, v.count)
     return PyBytes_FromStringAndSize(<const char *> v.at, v.count)
 
 
@@ -177,6 +194,7 @@ cdef dict key_values(Span *s, Table *t, int index):
     if not slot_vector(s, t, index, 4, &v) or v.count == 0:
         return None
     result = {}
+    spend(s, 8 * <int64_t> v.count)
     for i in range(v.count):
         open_table(s, follow(s, v.at + 4 * i), &pair)
         key = slot_bytes(s, &pair, 0) or b""

@@ -24,6 +24,7 @@ cdef extern from "string.h":
 cdef enum:
     FIRST_BLOCK = 1 << 16
     LARGEST_STEP = 1 << 26      # a message's announced size is only believed this far ahead of its bytes
+    MAX_HEADER = 1 << 28        # less than any four bytes of text, which would otherwise pass for a length
     MAX_IO = 1 << 30            # some kernels refuse larger system calls
     MAX_PIECES = 1024           # IOV_MAX
 
@@ -75,6 +76,7 @@ cdef class Input:
     cdef size_t frame_size
     # the open stream
     cdef readonly bint open
+    cdef bint cut
     cdef Schema schema
     cdef list dictionaries
 
@@ -102,8 +104,8 @@ cdef class Input:
         cdef size_t unread = self.end - self.start
         cdef size_t capacity = self.block.capacity
         cdef Block fresh
-        if is_shared(self.block):
-            if self.spare is not None and self.spare.capacity >= n and not is_shared(self.spare):
+        if is_shared(<void *> self.block):
+            if self.spare is not None and self.spare.capacity >= n and not is_shared(<void *> self.spare):
                 fresh = self.spare
             else:
                 fresh = Block.new(max(n, <size_t> FIRST_BLOCK))
@@ -133,7 +135,7 @@ cdef class Input:
             step = n
             if n > self.end - self.start + LARGEST_STEP:
                 step = self.end - self.start + LARGEST_STEP
-            if self.start + step > self.block.capacity or is_shared(self.block):
+            if self.start + step > self.block.capacity or is_shared(<void *> self.block):
                 self.make_room(step)
             room = self.block.capacity - self.end
             if room > MAX_IO:
@@ -166,7 +168,7 @@ cdef class Input:
         cdef int kind
         self.start += self.frame_size
         self.frame_size = 0
-        if self.start == self.end and not is_shared(self.block):
+        if self.start == self.end and not is_shared(<void *> self.block):
             self.start = self.end = 0
         if not self.fetch(4):
             if self.start != self.end:
@@ -183,7 +185,7 @@ cdef class Input:
         if length == 0:
             self.frame_size = prefix
             return FRAME_EOS
-        if length < 0 or length > self.max_message:
+        if length < 0 or length > MAX_HEADER:
             malformed(f"a message header of {length} bytes")
         if not self.fetch(prefix + length):
             self.cut_short()
@@ -211,8 +213,7 @@ cdef class Input:
 
     cdef int read_header(self, size_t prefix, int64_t length) except -1:
         cdef int kind
-        self.meta.base = self.block.data + self.start + prefix
-        self.meta.end = self.meta.base + length
+        set_span(&self.meta, self.block.data + self.start + prefix, length)
         open_root(&self.meta, &self.message)
         if slot_i16(&self.message, 0, 0) < 3:
             malformed("metadata versions before V4 are not supported")
@@ -274,7 +275,13 @@ cdef class Input:
             if kind == FRAME_SCHEMA:
                 raise ProtocolError("a second schema message inside a stream")
             self.open = False
+            self.cut = kind == FRAME_EOF
             return None
+
+    @property
+    def truncated(self):
+        """The input ended before the end marker of the last stream."""
+        return self.cut
 
     def drain(self):
         """Discard up to and including the end marker of the open stream, if one is open."""
@@ -283,6 +290,7 @@ cdef class Input:
             kind = self.next_frame()
             if kind == FRAME_EOS or kind == FRAME_EOF:
                 self.open = False
+                self.cut = kind == FRAME_EOF
 
     cdef RecordBatch decode_batch(self):
         cdef Schema schema = self.schema
@@ -370,11 +378,20 @@ cdef DataType dictionary_values_of(tuple fields, Schema schema, int number):
 
 
 cdef Nodes joined(DataType t, PlanNode *p, Nodes old, Nodes more):
-    """A delta: old values, then the new ones. Rare, so by way of Python values."""
-    cdef list values = [value_at(t, p, old.at, i) for i in range(old.at.length)]
+    """A delta: old values, then the new ones. Rare, so by way of pyarrow."""
     cdef Array a
-    values += [value_at(t, p, more.at, i) for i in range(more.at.length)]
-    a = array_of_values(values, t)
+    cdef int32_t i
+    for i in range(old.count):
+        if old.at[i].length > INT64_MAX - more.at[i].length:
+            refuse("a delta dictionary of more than 2**63 values")
+    import pyarrow
+    try:
+        a = import_array(pyarrow.concat_arrays([arrow_of_array(Array.new(t, old, old.at)),
+                                                arrow_of_array(Array.new(t, more, more.at))]))
+    except (pyarrow.ArrowException, KeyError) as e:     # KeyError: a kind without a Python class in pyarrow
+        raise ProtocolError(f"a delta dictionary of {type_text(t)} cannot be joined: {e}") from None
+    if not same_type(a.type, t, False):
+        refuse(f"a delta dictionary of {type_text(t)} became {type_text(a.type)}")
     return a.owner
 
 
@@ -425,17 +442,21 @@ cdef class Output:
 
     cdef int put(self, RecordBatch batch, object metadata) except -1:
         """As ``batch``, all checks done."""
+        cdef int64_t next_id = 0
         if self.schema_.dictionary_ids:
-            self.dictionaries(self.schema_.plan, batch.nodes.at, self.schema_.n_nodes)
+            self.dictionaries(self.schema_.plan, batch.nodes.at, self.schema_.n_nodes, &next_id)
         return self.encoder.batch(self.schema_, batch.nodes, batch.length, metadata)
 
-    cdef int dictionaries(self, PlanNode *p, Node *n, int32_t count) except -1:
+    cdef int dictionaries(self, PlanNode *p, Node *n, int32_t count, int64_t *next_id) except -1:
+        """Inner dictionaries first. Ids count up as in ``write_field``, whatever ids the schema was read with."""
         cdef int32_t i
+        cdef int64_t id
         for i in range(count):
             if p[i].layout == L_DICTIONARY:
-                self.dictionaries(p[i].values, n[i].dictionary, p[i].values_span)
-                self.encoder.dictionary(self.schema_.dictionary_ids[p[i].dictionary_slot], p[i].values,
-                                        n[i].dictionary)
+                id = next_id[0]
+                next_id[0] += 1
+                self.dictionaries(p[i].values, n[i].dictionary, p[i].values_span, next_id)
+                self.encoder.dictionary(id, p[i].values, n[i].dictionary)
         return 0
 
     def empty_batch(self, metadata=None):

@@ -89,11 +89,15 @@ cdef int check_node(PlanNode *p, Node *n, bint utf8) except -1:
     """Sizes first, then contents; children before what refers to them."""
     cdef int layout = p.layout
     cdef int32_t i, child
-    if layout not in (L_NULL, L_SPARSE, L_DENSE, L_RUNS):
-        if n.null_count == 0:
-            n.buf[0] = NULL
-        else:
-            need_bits(n, 0)
+    # What has no validity bitmap cannot announce nulls: readers would look for the bitmap.
+    if layout == L_NULL:
+        n.null_count = n.length
+    elif layout in (L_SPARSE, L_DENSE, L_RUNS):
+        n.null_count = 0
+    elif n.null_count == 0:
+        n.buf[0] = NULL
+    else:
+        need_bits(n, 0)
     if layout == L_FIXED:
         return need_size(n, 1, n.length, p.width)
     if layout == L_BITS:

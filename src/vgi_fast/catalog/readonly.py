@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from vgi_fast.errors import VgiError
-
-
-class CatalogReadOnlyError(VgiError):
-    code = "catalog.read_only"
-
+from vgi_fast.errors import CatalogReadOnlyError
 
 OPERATIONS: Final = {
     "catalog_create": "create catalog",

@@ -87,7 +87,9 @@ def _read_parquet(path: Path) -> Source:
 def _read_csv(path: Path) -> Source:
     from pyarrow import csv
 
-    reader = csv.open_csv(path)
+    # As csv.CSVWriter has it: a null is nothing at all, an empty text is a pair of quotes.
+    nulls = csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False)
+    reader = csv.open_csv(path, convert_options=nulls)
     return Source(reader.schema, None, iter(reader))
 
 

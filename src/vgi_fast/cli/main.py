@@ -28,10 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         app.main(args=args, prog_name="vgi-fast")
     except ModuleNotFoundError as error:
-        extra = EXTRA_OF_MODULE.get(error.name or "")
+        package = (error.name or "").partition(".")[0]
+        extra = EXTRA_OF_MODULE.get(package)
         if extra is None:
             raise
-        print(f"vgi-fast: this command needs {error.name}; {install_hint(extra)}", file=sys.stderr)
+        print(f"vgi-fast: this command needs {package}; {install_hint(extra)}", file=sys.stderr)
         return 1
     return 0
 

@@ -37,20 +37,20 @@ def show_grid(console: Console, headers: Sequence[str], rows: Iterable[Sequence[
     for header in headers:
         grid.add_column(escape(header.rstrip(">")), justify="right" if header.endswith(">") else "left")
     for row in rows:
-        grid.add_row(*map(cell, row))
+        grid.add_row(*(cell(value, max_chars=None) for value in row))
     console.print(grid)
 
 
-def cell(value: Any) -> str:
+def cell(value: Any, max_chars: int | None = MAX_CELL_CHARS) -> str:
     """
-    >>> cell(None), cell("a[b]")
-    ('[dim]NULL[/dim]', 'a[b]')
+    >>> cell(None), cell(2 / 3)
+    ('[dim]NULL[/dim]', '0.666667')
     """
     if value is None:
         return NULL_TEXT
     text = value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else str(value)
-    if len(text) > MAX_CELL_CHARS:
-        text = text[: MAX_CELL_CHARS - 1] + "…"
+    if max_chars is not None and len(text) > max_chars:
+        text = text[: max_chars - 1] + "…"
     return escape(text)
 
 

@@ -28,5 +28,7 @@ def serve(args: Sequence[str]) -> int:
     except DefinitionError as error:
         print(f"vgi-fast serve: {error}", file=sys.stderr)
         return 2
-    worker.run(args[1:])
+    flags = list(args[1:])
+    sys.argv = [f"vgi-fast serve {args[0]}", *flags]  # what the worker's own usage line shows
+    worker.run(flags)
     return 0

@@ -55,10 +55,12 @@ def _import_file(path: Path) -> ModuleType:
         raise DefinitionError(f"no such file: {path}")
     # As if Python ran it: its folder is where it imports from. Not as __main__, which would run it.
     sys.path.insert(0, str(path.resolve().parent))
-    spec = spec_from_file_location(path.stem, path)
+    # The file may have the name of a module that is in use.
+    name = path.stem if path.stem not in sys.modules else f"{path.stem} ({path.resolve()})"
+    spec = spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 

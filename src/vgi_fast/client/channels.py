@@ -104,12 +104,13 @@ class ProcessChannel:
         if os.getpid() != self._owner_pid:
             return None
         self.end_input()
+        # A worker in the middle of an answer that nobody reads has to see a broken pipe, not a full one.
+        self._stdout.close()
         if not self._wait(wait_s):
             self._signal(signal.SIGTERM)
             if not self._wait(KILL_WAIT_S):
                 self.abort()
                 self._process.wait()
-        self._stdout.close()
         if self._stderr is not None:
             self._stderr.join(KILL_WAIT_S)
         return self._process.returncode

@@ -51,11 +51,7 @@ def as_batches(table: "pa.Table", schema: Schema, batch_rows: int = DEFAULT_BATC
         for start in range(0, table.num_rows, batch_rows):
             yield RecordBatch(schema, [], min(batch_rows, table.num_rows - start))
         return
-    targets = [arrow_type(field.type) for field in schema]
-    columns = [
-        column if column.type == target else column.cast(target)
-        for column, target in zip(table.columns, targets, strict=True)
-    ]
+    columns = [_cast(table, index, field.type) for index, field in enumerate(schema)]
     # Duplicate names are legal in an input schema, so the batch is put together by position.
     recast = table.from_arrays(columns, names=[str(index) for index in range(len(columns))])
     for batch in recast.to_batches(max_chunksize=batch_rows):
@@ -141,6 +137,19 @@ def find_secret(
             if (scope or "").startswith(prefix) and (best is None or len(prefix) > best[0]):
                 best = (len(prefix), key)
     return {} if best is None else {best[1]: secrets[best[1]]}
+
+
+def _cast(table: "pa.Table", index: int, declared: DataType) -> "pa.ChunkedArray":
+    import pyarrow as pa
+
+    column, target = table.column(index), arrow_type(declared)
+    if column.type == target:
+        return column
+    try:
+        return column.cast(target)
+    except pa.ArrowException as error:
+        name = table.schema.names[index]
+        raise ArgumentError(f"cannot cast column {name!r} from {column.type} to {target}: {error}") from error
 
 
 def _column(value: Any) -> Any:

@@ -28,7 +28,8 @@ def great_circle(lat1: Float64, lon1: Float64, lat2: Float64, lon2: Float64) -> 
     """Miles between two points given in degrees, along the surface."""
     lat1, lon1, lat2, lon2 = (np.deg2rad(degrees) for degrees in (lat1, lon1, lat2, lon2))
     half_chord = np.sin((lat2 - lat1) / 2) ** 2 + np.cos(lat1) * np.cos(lat2) * np.sin((lon2 - lon1) / 2) ** 2
-    return 2 * EARTH_RADIUS_MILES * np.arcsin(np.sqrt(half_chord))
+    miles: Float64 = 2 * EARTH_RADIUS_MILES * np.arcsin(np.sqrt(half_chord))
+    return miles
 
 
 @worker.scalar

@@ -88,6 +88,15 @@ class Annotation:
         self.optional = False
         self._unwrap()
 
+    def become_element(self, where: str) -> None:
+        """From ``list[T]``, as varargs are declared, to T; options beside the list stay."""
+        arguments = get_args(self.base)
+        if get_origin(self.base) not in (list, tuple) or not arguments:
+            shown = getattr(self.base, "__name__", None) or repr(self.base)
+            raise DefinitionError(f"{where}: a varargs parameter is annotated list[<type>], got {shown}")
+        self.base = arguments[0]
+        self._unwrap()
+
     def _unwrap(self) -> None:
         while True:
             origin = get_origin(self.base)
@@ -150,9 +159,7 @@ def class_annotations(cls: type, where: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         try:
-            raw = base.__dict__.get("__annotations__")
-            if raw is None and "__annotate_func__" in base.__dict__:  # 3.14 evaluates on access
-                raw = base.__annotations__
+            raw = getattr(base, "__annotations__", None)  # a class without any has an empty one of its own
         except NameError as error:
             raise DefinitionError(f"{where}: cannot evaluate an annotation: {error}") from error
         if raw:
@@ -184,7 +191,7 @@ def explicit_type(value: Any, where: str) -> DataType | None:
     elif isinstance(value, str):
         try:
             found = type_named(value)
-        except VgiError as error:
+        except ValueError as error:
             raise DefinitionError(f"{where}: {error}") from error
     elif hasattr(value, "__arrow_c_schema__") and not isinstance(value, type) and get_origin(value) is None:
         found = DataType.of(value)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vgi_fast.errors import ArgumentError, SchemaValidationError, TypeMismatchError
-from vgi_fast.wire.arrow import Array, RecordBatch, Schema
+from vgi_fast.wire.arrow import Array, RecordBatch, Schema, plain_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ class BatchShaper:
         """The batch; None for a table, whose parts ``parts`` gives."""
         kind = type(produced)
         if kind is dict:
-            return self._from_mapping(produced)
+            return plain_batch(self.schema, produced) or self._from_mapping(produced)
         if kind is RecordBatch:
             return self._from_batch(produced)
         if hasattr(produced, "dtype") and hasattr(produced, "__array_interface__"):

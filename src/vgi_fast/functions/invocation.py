@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from vgi_fast.errors import ProtocolError
 from vgi_fast.functions.arguments import GivenArguments, bind_arguments, decode_arguments
 from vgi_fast.functions.overloads import resolve
 from vgi_fast.wire import records
@@ -48,26 +49,39 @@ class Invocation:
 class InvocationCache:
     """Understands bind requests; one per set of registered functions."""
 
-    __slots__ = ("_find", "_known")
+    __slots__ = ("_find", "_inits", "_known")
 
     def __init__(self, find: Callable[[Mapping[str, Any]], list[FunctionSpec]]) -> None:
         self._find = find
-        self._known: dict[bytes, Invocation] = {}
+        self._known: dict[tuple[int, bytes], Invocation] = {}
+        self._inits: dict[tuple[int, bytes], tuple[dict[str, Any], Invocation]] = {}
 
     def understand(self, blob: bytes, generation: int = 1) -> Invocation:
-        known = self._known.get(blob)
+        known = self._known.get((generation, blob))
         if known is not None:
             return known
         request = records.BIND_REQUEST.decode(blob, generation)
+        if not request["function_name"]:
+            raise ProtocolError("a bind request names no function")
         invocation = understand(request, self._find(request))
         if not request["secrets"] and len(blob) <= _MAX_BYTES:
             if len(self._known) >= _MAX_REMEMBERED:
                 self._known.clear()
-            self._known[blob] = invocation
+            self._known[generation, blob] = invocation
         return invocation
 
-    def clear(self) -> None:
-        self._known.clear()
+    def understand_init(self, blob: bytes, generation: int = 1) -> tuple[dict[str, Any], Invocation]:
+        """An init request, not to be changed, and its call. The threads of a scalar query send equal ones."""
+        known = self._inits.get((generation, blob))
+        if known is not None:
+            return known
+        request = records.INIT_REQUEST.decode(blob, generation)
+        invocation = self.understand(request["bind_call"], generation)
+        if not invocation.request["secrets"] and len(blob) <= _MAX_BYTES:
+            if len(self._inits) >= _MAX_REMEMBERED:
+                self._inits.clear()
+            self._inits[generation, blob] = request, invocation
+        return request, invocation
 
 
 def understand(request: dict[str, Any], candidates: list[FunctionSpec]) -> Invocation:

@@ -27,6 +27,7 @@ from vgi_fast.functions.signature import (
     AUTH,
     BY_KEYWORD,
     COLUMN,
+    CONST,
     LOG,
     PROJECTION,
     ROWS,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         comment: str
         stability: str
         null_handling: str
+        propagate_nulls: bool
         examples: list[Any]
         categories: list[str]
         tags: dict[str, str]
@@ -75,7 +77,15 @@ if TYPE_CHECKING:
         cache_control: dict[str, Any]
 
 
-__all__ = ["ScalarFunction", "ScalarSpec", "scalar", "scalar_spec", "spec_from_kernel", "spec_from_ufunc"]
+__all__ = [
+    "ScalarDecorator",
+    "ScalarFunction",
+    "ScalarSpec",
+    "scalar",
+    "scalar_spec",
+    "spec_from_kernel",
+    "spec_from_ufunc",
+]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -219,7 +229,8 @@ class ScalarSpec(FunctionSpec):
             positional,
             input_schema,
             params.output_schema,
-            self.options.null_handling == "DEFAULT",
+            self.options.propagate_nulls if self.options.propagate_nulls is not None
+            else self.options.null_handling == "DEFAULT",
             keywords or None,
             self.options.cache_control or None,
         )
@@ -259,51 +270,74 @@ class ScalarFunction:
     """Base of scalar functions written as classes.
 
     ``compute`` is a class, static or instance method whose parameters are annotated as those of a
-    decorated function. An instance is made for each stream.
+    decorated function. An instance is made for each stream. Hooks take settings and secrets after ``params``,
+    each by name.
     """
 
     CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
     compute: ClassVar[Any]
 
     @classmethod
-    def on_bind(cls, params: BindParams[Any], **injected: Any) -> Any:
+    def on_bind(cls, params: BindParams[Any], *args: Any, **kwargs: Any) -> Any:
         """Decide the result type at bind: a type, a ``BindResponse`` or a schema of one field."""
         raise NotImplementedError
 
     @classmethod
-    def output_type(cls, params: BindParams[Any]) -> Any:
+    def output_type(cls, params: BindParams[Any], *args: Any, **kwargs: Any) -> Any:
         """Decide the result type at bind."""
         raise NotImplementedError
 
-    def on_init(self, params: InitParams[Any], **injected: Any) -> None:
+    def on_init(self, params: InitParams[Any], *args: Any, **kwargs: Any) -> None:
         """Prepare a stream."""
 
 
-@overload
-def scalar(function: F, /) -> F: ...
-@overload
-def scalar(**options: Unpack[ScalarOptions]) -> Callable[[F], F]: ...
-def scalar(function: Any = None, /, **options: Any) -> Any:
-    """Declare a scalar function; the function itself stays as it is.
+class ScalarDecorator:
+    """``@scalar``, and functions made of compiled code: ``scalar.from_ufunc``, ``scalar.from_kernel``.
 
-    >>> from vgi_fast import Int64, scalar
+    The decorated function itself stays as it is.
+
+    >>> import numpy as np
+    >>> from vgi_fast import Int64, Worker, scalar
     >>> @scalar(description="Adds one")
     ... def add_one(x: Int64) -> Int64:
     ...     return x + 1
+    >>> hypot = scalar.from_ufunc("hypot", np.hypot, "float64, float64 -> float64")
+    >>> worker = Worker("demo", functions=[add_one, hypot])
     """
-    if function is not None and not callable(function):
-        raise DefinitionError(f"@scalar takes a function, got {function!r}; options are keywords")
 
-    def decorate(function: F) -> F:
-        attach_spec(function, scalar_spec(function, options))
-        return function
+    @overload
+    def __call__(self, function: F, /) -> F: ...
+    @overload
+    def __call__(self, /, **options: Unpack[ScalarOptions]) -> Callable[[F], F]: ...
+    def __call__(self, function: Any = None, /, **options: Any) -> Any:
+        if function is not None and not callable(function):
+            raise DefinitionError(f"@scalar takes a function, got {function!r}; options are keywords")
 
-    return decorate if function is None else decorate(function)
+        def decorate(function: F) -> F:
+            attach_spec(function, scalar_spec(function, options))
+            return function
+
+        return decorate if function is None else decorate(function)
+
+    @staticmethod
+    def from_ufunc(name: str, ufunc: Any, types: str, /, **options: Unpack[ScalarOptions]) -> ScalarSpec:
+        """As ``Worker.register_ufunc``, to be listed in ``functions=``."""
+        return spec_from_ufunc(name, ufunc, types, dict(options))
+
+    @staticmethod
+    def from_kernel(
+        name: str, kernel: Any, types: str, /, *, signature: str | None = None, **options: Unpack[ScalarOptions]
+    ) -> ScalarSpec:
+        """As ``Worker.register_kernel``, to be listed in ``functions=``."""
+        return spec_from_kernel(name, kernel, types, signature, dict(options))
+
+
+scalar: Final = ScalarDecorator()
 
 
 def scalar_spec(function: Any, options: dict[str, Any]) -> ScalarSpec:
     """Spec of a decorated function."""
-    name = options.get("name") or getattr(function, "__name__", "")
+    name = str(options.get("name") or getattr(function, "__name__", ""))
     where = f"scalar function '{name}'"
     checked = FunctionOptions(where, options)
     _refuse_table_options(where, options)
@@ -324,7 +358,7 @@ def class_spec(cls: type[ScalarFunction]) -> ScalarSpec:
     given = meta.meta_options(cls)
     if cls.CACHE_CONTROL is not None:
         given["cache_control"] = cls.CACHE_CONTROL
-    name: str = given.get("name") or meta.default_name(cls)
+    name = str(given.get("name") or meta.default_name(cls))
     where = f"scalar function '{name}' ({cls.__qualname__})"
     compute = meta.hook(cls, "compute", ScalarFunction)
     if compute is None:
@@ -350,7 +384,7 @@ def spec_from_ufunc(name: str, ufunc: Any, types: str, options: dict[str, Any]) 
     if not hasattr(ufunc, "nin") or not hasattr(ufunc, "nout"):
         raise DefinitionError(f"{where}: expected a NumPy ufunc, got {type(ufunc).__name__}")
     signature, result = _text_signature(types, where)
-    if ufunc.nin != len(signature.columns) or ufunc.nout != 1:
+    if ufunc.nin != len(signature.slots) or ufunc.nout != 1:
         raise DefinitionError(
             f"{where}: {ufunc.__name__} takes {ufunc.nin} and gives {ufunc.nout}, but the signature is '{types}'"
         )
@@ -368,6 +402,8 @@ def spec_from_kernel(name: str, pointer: Any, types: str, signature: str | None,
     where = f"scalar function '{name}'"
     declared, result = _text_signature(types, where)
     kernel = Kernel(pointer, signature or _c_signature(declared, result, where), keep_alive=pointer)
+    if len(declared.columns) != len(declared.slots):
+        raise DefinitionError(f"{where}: a kernel takes columns only, but the signature is '{types}'")
     if kernel.arity not in (0, len(declared.columns)):
         raise DefinitionError(f"{where}: the kernel takes {kernel.arity} inputs, but the signature is '{types}'")
     checked = FunctionOptions(where, options)
@@ -404,7 +440,7 @@ def _c_signature(signature: Signature, result: DataType, where: str) -> str:
 
 
 def _text_signature(text: str, where: str) -> tuple[Signature, DataType]:
-    """``float64, float64 -> float64``, or with names: ``x: float64, y: float64 -> float64``."""
+    """``float64, float64 -> float64``; with names and constants: ``x: float64, digits: const int64 -> float64``."""
     left, arrow, right = text.rpartition("->")
     if not arrow or not right.strip():
         raise DefinitionError(f"{where}: '{text}' is not a signature such as 'float64, float64 -> float64'")
@@ -414,10 +450,11 @@ def _text_signature(text: str, where: str) -> tuple[Signature, DataType]:
     slots = []
     for default, part in zip(defaults, parts, strict=True):
         name, type_text = _split_name(part)
-        given = ann.explicit_type(type_text, where)
+        role = CONST if type_text.startswith("const ") else COLUMN
+        given = ann.explicit_type(type_text.removeprefix("const ").strip(), where)
         if given is None:
             raise DefinitionError(f"{where}: '{part}' is not a concrete type")
-        parameter = Parameter(name or default, COLUMN, given, ann.NUMPY, optional=True)
+        parameter = Parameter(name or default, role, given, ann.NUMPY, optional=role == COLUMN)
         slots.append(Slot(parameter.name, "position", parameter))
     if result is None:
         raise DefinitionError(f"{where}: the result type must be concrete")

@@ -7,7 +7,7 @@ Every mistake is a DefinitionError that names the function and the parameter.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_origin
 
 from vgi_fast.errors import DefinitionError
 from vgi_fast.functions import annotations as ann
@@ -271,7 +271,7 @@ def _scalar_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict
     varargs = passing == SPREAD or bool(options and options.varargs)
     if varargs and passing != SPREAD:
         passing = AS_LIST
-        annotation.base = _list_element(annotation.base, here)
+        annotation.become_element(here)
     if annotation.const or isinstance(options, ConstParam):
         if varargs:
             raise DefinitionError(f"{here}: a constant of a scalar function cannot be variadic")
@@ -330,7 +330,7 @@ def _table_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[
     passing = parameter.kind
     if varargs and passing != SPREAD:
         passing = AS_LIST
-        annotation.base = _list_element(annotation.base, here)
+        annotation.become_element(here)
     named = default is not MISSING or parameter.kind == BY_KEYWORD or name != parameter.name
     if varargs and named:
         raise DefinitionError(f"{here}: a varargs parameter is positional and has no default")
@@ -378,7 +378,7 @@ def _class_field(
     if varargs:
         if named:
             raise DefinitionError(f"{here}: a varargs argument is positional and has no default")
-        annotation.base = _list_element(annotation.base, here)
+        annotation.become_element(here)
     sql_name = position if isinstance(position, str) else name
     parameter = _constant(sql_name, NAMED if named else POSITIONAL, annotation, here, docs, name, default, varargs)
     return parameter, position if isinstance(position, int) else None
@@ -475,13 +475,6 @@ def _check_options(annotation: Annotation, here: str) -> None:
 def _check_bounds(parameter: Parameter, here: str) -> None:
     if parameter.bounds and parameter.type is not None:
         raise DefinitionError(f"{here}: type_bound is for parameters of any type, but the type is {parameter.type}")
-
-
-def _list_element(base: Any, here: str) -> Any:
-    args = get_args(base)
-    if get_origin(base) in (list, tuple) and args:
-        return args[0]
-    raise DefinitionError(f"{here}: a varargs parameter is annotated list[<type>], got {_shown(base)}")
 
 
 def _shown(base: Any) -> str:

@@ -72,6 +72,7 @@ class FunctionOptions:
         "null_handling",
         "order_preservation",
         "projection_pushdown",
+        "propagate_nulls",
         "required_secrets",
         "required_settings",
         "returns",
@@ -107,6 +108,8 @@ class FunctionOptions:
         self.required_secrets = [
             _secret(where, one) for one in _sequence(where, "required_secrets", given.get("required_secrets"))
         ]
+        self.propagate_nulls: bool | None = given.get("propagate_nulls")
+        """Scalars: a null in any column makes the row null. By default what ``null_handling`` says."""
         self.projection_pushdown = bool(given.get("projection_pushdown", False))
         self.max_workers: int | None = given.get("max_workers")
         if self.max_workers is not None and (type(self.max_workers) is not int or self.max_workers < 1):
@@ -244,7 +247,7 @@ class FunctionSpec:
 
     def make_args(self, values: dict[str, Any]) -> Any:
         """The object that hooks see as ``params.args``."""
-        return Arguments(values)
+        return Arguments(own_lists(values))
 
     def check_columns(self, input_schema: Schema | None) -> None:
         """Refuse input columns that the function does not take."""
@@ -284,6 +287,11 @@ class FunctionSpec:
 
     def __repr__(self) -> str:
         return f"<{self.kind} function {self.describe()}>"
+
+
+def own_lists(values: dict[str, Any]) -> dict[str, Any]:
+    """A copy whose lists an author may change: the values themselves are shared by equal calls."""
+    return {name: list(value) if type(value) is list else value for name, value in values.items()}
 
 
 def docs_reader(source: Any) -> Callable[[], dict[str, str]]:

@@ -40,6 +40,7 @@ from vgi_fast.functions.spec import (
     attach_spec,
     attached_specs,
     docs_reader,
+    own_lists,
 )
 from vgi_fast.wire.arrow import Field, Schema, type_named
 
@@ -158,7 +159,7 @@ class TableSpec(FunctionSpec):
     def make_args(self, values: dict[str, Any]) -> Any:
         if self.owner is None:
             return super().make_args(values)
-        return self.args_class(**values) if self.args_class is not None else None
+        return self.args_class(**own_lists(values)) if self.args_class is not None else None
 
     def check_columns(self, input_schema: Schema | None) -> None:
         if input_schema is not None and len(input_schema):
@@ -230,7 +231,9 @@ class TableSpec(FunctionSpec):
             value = values[source.python_name] if isinstance(source, Parameter) else inject(self, source, params)
             if slot.passing == SPREAD:
                 arguments.extend(value)
-            elif slot.passing in (BY_POSITION, AS_LIST):
+            elif slot.passing == AS_LIST:
+                arguments.append(list(value))
+            elif slot.passing == BY_POSITION:
                 arguments.append(value)
             else:
                 keywords[slot.python_name] = value
@@ -241,7 +244,8 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
     """Base of table functions written as classes.
 
     The first type argument is the class of the arguments (fields ``Annotated[T, Arg(...)]``) or None; the
-    second, the state of a stream. Hooks are class, static or instance methods.
+    second, the state of a stream. Hooks are class, static or instance methods; those that run before the stream
+    take settings and secrets after ``params``, each by name.
     """
 
     FIXED_SCHEMA: ClassVar[Any] = None
@@ -258,22 +262,22 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
             return super().__class_getitem__(items)
 
     @classmethod
-    def on_bind(cls, params: BindParams[TArgs]) -> Any:
+    def on_bind(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Any:
         """The output columns: a schema in any form, or a ``BindResponse``."""
         raise NotImplementedError
 
     @classmethod
-    def on_init(cls, params: InitParams[TArgs]) -> GlobalInitResponse | int | None:
+    def on_init(cls, params: InitParams[TArgs], *args: Any, **kwargs: Any) -> GlobalInitResponse | int | None:
         """Runs once per execution, before any stream produces."""
         raise NotImplementedError
 
     @classmethod
-    def cardinality(cls, params: BindParams[TArgs]) -> TableCardinality | int | None:
+    def cardinality(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> TableCardinality | int | None:
         """Number of rows, if it is known at plan time."""
         raise NotImplementedError
 
     @classmethod
-    def initial_state(cls, params: ProcessParams[TArgs]) -> TState:
+    def initial_state(cls, params: ProcessParams[TArgs], *args: Any, **kwargs: Any) -> TState:
         """State of one stream."""
         raise NotImplementedError
 
@@ -316,7 +320,7 @@ def table(function: Any = None, /, **options: Any) -> Any:
 
 def table_spec(function: Any, options: dict[str, Any]) -> TableSpec:
     """Spec of a decorated function."""
-    name = options.get("name") or getattr(function, "__name__", "")
+    name = str(options.get("name") or getattr(function, "__name__", ""))
     where = f"table function '{name}'"
     checked = FunctionOptions(where, options)
     return TableSpec(name, read_table(function, where, docs_reader(function)), checked, function, where)
@@ -332,7 +336,7 @@ def class_spec(cls: type[TableFunctionGenerator[Any, Any]]) -> TableSpec:
         given["cache_control"] = cls.CACHE_CONTROL
     if cls.FIXED_SCHEMA is not None:
         given["columns"] = cls.FIXED_SCHEMA
-    name: str = given.get("name") or meta.default_name(cls)
+    name = str(given.get("name") or meta.default_name(cls))
     where = f"table function '{name}' ({cls.__qualname__})"
     if meta.hook(cls, "process", TableFunctionGenerator) is None:
         raise DefinitionError(f"{where}: the class has no method 'process'")

@@ -14,6 +14,8 @@ from vgi_fast._core import (
     decode_stream,
     encode_row,
     encode_stream,
+    plain_batch,
+    set_validation,
 )
 
 if TYPE_CHECKING:  # a name of the stub only
@@ -32,7 +34,9 @@ __all__ = [
     "empty_schema",
     "encode_row",
     "encode_stream",
+    "plain_batch",
     "schema_from_bytes",
+    "set_validation",
     "type_named",
 ]
 

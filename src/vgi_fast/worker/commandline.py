@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from vgi_fast.wire.arrow import set_validation
 from vgi_fast.worker.log import LEVELS, Log
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Options:
 def parse(argv: list[str]) -> Options:
     """SystemExit(2) for a wrong command line, SystemExit(1) for a wrong environment."""
     environment = os.environ
+    _validate(environment.get("VGI_RPC_IPC_VALIDATION"))
     quiet = environment.get("VGI_QUIET") == "1"
     if not argv:
         return Options(_log(None, environment), quiet=quiet)
@@ -103,6 +105,16 @@ def _parser() -> ArgumentParser:
     for flag in _VALUE_FLAGS:
         parser.add_argument(flag, metavar="VALUE", help="accepted, without effect on stdio")
     return parser
+
+
+def _validate(level: str | None) -> None:
+    """How far arrays from the client are checked (section 10.4); the core's own default without a level."""
+    if level is None:
+        return
+    if level.lower() not in ("none", "standard", "full"):
+        print(f"warning: unknown VGI_RPC_IPC_VALIDATION '{level}'; using full", file=sys.stderr)
+        level = "full"
+    set_validation(level.lower())
 
 
 def _log(flags: Namespace | None, environment: Any) -> Log:

@@ -171,11 +171,14 @@ class Worker:
 
         ``argv`` is without the program's name; by default that of the process.
         """
+        import gc
+
         from vgi_fast.worker.commandline import parse
 
         options = parse(list(sys.argv[1:] if argv is None else argv))
         options.notice(self.name)
         try:
+            gc.freeze()  # what was imported stays; collections while serving need not look at it
             options.log.write("INFO", "vgi.worker", "worker_starting", name=self.name)
             self.serve(describe=options.describe, log=options.log)
         except KeyboardInterrupt:

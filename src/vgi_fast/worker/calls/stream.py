@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from vgi_fast._core import RecordBatch, encode_stream, serve_exchange
+from vgi_fast._core import RecordBatch, encode_stream, serve_exchange, serve_producer
 from vgi_fast.errors import ProtocolError
 from vgi_fast.functions.context import GlobalInitResponse, ProcessParams, Projection
 from vgi_fast.functions.scalar import ScalarSpec
 from vgi_fast.functions.table import TableSpec
-from vgi_fast.wire import keys, records
 from vgi_fast.wire.arrow import schema_from_bytes
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ _SUPPORTED_PHASES = (None, "")
 
 def init(call: Call, row: dict[str, Any]) -> None:
     """What is raised here becomes the init failure; afterwards errors belong to the output stream."""
-    request = records.INIT_REQUEST.decode(row["request"], call.generation)
-    invocation = call.service.invocations.understand(request["bind_call"], call.generation)
+    request, invocation = call.service.invocations.understand_init(row["request"], call.generation)
     if request["phase"] not in _SUPPORTED_PHASES:
         raise ProtocolError(f"{invocation.spec.where} has no phase '{request['phase']}'")
     params = _params(call, invocation, request)
@@ -63,7 +61,7 @@ def _params(call: Call, invocation: Invocation, request: dict[str, Any]) -> Proc
     full = fixed if fixed is not None else schema_from_bytes(request["output_schema"])
     ids = request["projection_ids"] if spec.options.projection_pushdown else None
     params.full_schema = full
-    params.projection_ids = ids
+    params.projection_ids = None if ids is None else list(ids)
     params.output_schema = full if ids is None else _projected(full, ids)
     params.projection = Projection(params.output_schema.names)
     params.is_secondary = bool(request["execution_id"])
@@ -165,20 +163,10 @@ def _serve_producer(call: Call, producer: Producer, schema: Schema) -> None:
 
 def _produce(session: Session, producer: Producer, schema: Schema) -> None:
     """One batch per tick, until the producer or the client ends it."""
-    source, output = session.input, session.output
-    if source.read_schema() is None:
+    if session.input.read_schema() is None:
         return
-    while (tick := source.read_batch()) is not None:
-        if keys.CANCEL in tick.metadata:
-            _quietly(session, producer.cancel)
-            return
-        item = producer.next()
-        if item is None:
-            return
-        if not output.open:
-            output.schema(schema)
-        output.batch(item[0], item[1])
-        output.flush()
+    if serve_producer(session.input, session.output, schema, producer.next):
+        _quietly(session, producer.cancel)
 
 
 def _end_output(session: Session, schema: Schema) -> None:

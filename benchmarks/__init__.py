@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks.core.<name>``, ``python -m benchmarks.e2e.<name>``."""

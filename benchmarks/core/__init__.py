@@ -1,0 +1,1 @@
+"""Kernels and framing, in one process."""

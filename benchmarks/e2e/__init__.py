@@ -1,0 +1,1 @@
+"""Whole workers under a client."""

@@ -1,0 +1,1 @@
+"""Workers that the end-to-end benchmarks start by name."""
