@@ -1,37 +1,34 @@
-"""Batches for the benchmarks: the sizes and types that DuckDB sends."""
+"""Batches of the sizes and types that DuckDB sends; the values come from the generators of the tests."""
 
+from random import Random
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from tests.generators import random_batch
 
 BATCH_ROWS: Final = 2048
 """DuckDB's vector size, and so the length of almost every batch."""
 
 STRING_BYTES: Final = 256
 
+MIXED: Final = pa.schema(
+    {"id": pa.int64(), "price": pa.float64(), "name": pa.utf8(), "quantity": pa.int32(), "flag": pa.bool_()}
+)
+"""One column of each common layout."""
 
-def int64_batch(rows: int = BATCH_ROWS, start: int = 0, null_share: float = 0.0) -> pa.RecordBatch:
-    values = np.arange(start, start + rows)
-    return pa.record_batch({"col_0": pa.array(values, mask=_mask(rows, null_share))})
+
+def int64_batch(rows: int = BATCH_ROWS, null_share: float = 0.0, seed: int = 7) -> pa.RecordBatch:
+    return _batch(pa.schema({"col_0": pa.int64()}), rows, null_share, seed)
 
 
-def mixed_batch(rows: int = BATCH_ROWS, null_share: float = 0.0) -> pa.RecordBatch:
-    """Five columns, one of each common layout."""
-    random = np.random.default_rng(7)
-    mask = _mask(rows, null_share)
-    return pa.record_batch(
-        {
-            "id": pa.array(np.arange(rows)),
-            "price": pa.array(random.random(rows), mask=mask),
-            "name": pa.array([f"name {number % 100:02}" for number in range(rows)], mask=mask),
-            "quantity": pa.array(random.integers(0, 100, rows), pa.int32(), mask=mask),
-            "flag": pa.array(random.random(rows) < 0.5, mask=mask),
-        }
-    )
+def mixed_batch(rows: int = BATCH_ROWS, null_share: float = 0.0, seed: int = 7) -> pa.RecordBatch:
+    return _batch(MIXED, rows, null_share, seed)
 
 
 def string_batch(rows: int = BATCH_ROWS, start: int = 0, size: int = STRING_BYTES) -> pa.RecordBatch:
+    """Text of one length, every row different: what the strings of the end-to-end benchmark are under DuckDB too."""
     filler = "abcdefgh" * (size // 8 + 1)
     return pa.record_batch({"col_0": [(str(number) + filler)[:size] for number in range(start, start + rows)]})
 
@@ -46,5 +43,11 @@ def stream_of(batch: pa.RecordBatch, count: int = 1) -> bytes:
     return written
 
 
-def _mask(rows: int, null_share: float) -> "np.typing.NDArray[np.bool_] | None":
-    return np.random.default_rng(3).random(rows) < null_share if null_share else None
+def _batch(schema: pa.Schema, rows: int, null_share: float, seed: int) -> pa.RecordBatch:
+    rng = Random(seed)
+    batch = random_batch(rng, schema, rows, null_share=0.0)
+    if not null_share:
+        return batch
+    # Put in here, as the generator leaves some columns without nulls whatever their share.
+    valid = pa.array([rng.random() >= null_share for _ in range(rows)])
+    return pa.record_batch([pc.if_else(valid, column, None) for column in batch.columns], schema=schema)

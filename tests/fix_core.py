@@ -100,9 +100,13 @@ def no_blocks_left(request: pytest.FixtureRequest) -> Iterator[None]:
     if not _core.DEBUG or CORE not in request.path.parents:
         yield
         return
-    gc.collect()
-    before = _core.is_instance_count_zero()
+    before = is_clean()
     yield
-    gc.collect()
     if before:
-        assert _core.is_instance_count_zero(), "buffers or exports of the core are still alive after the test"
+        assert is_clean(), "buffers or exports of the core are still alive after the test"
+
+
+def is_clean() -> bool:
+    if not _core.is_instance_count_zero():
+        gc.collect()
+    return _core.is_instance_count_zero()

@@ -1,7 +1,7 @@
 """Random Arrow types, arrays and batches, made by pyarrow; for tests and benchmarks.
 
-Everything is a function of a ``random.Random``: seeded, it makes the same data every time; from
-``hypothesis.strategies.randoms``, it makes data that hypothesis shrinks (``types``, ``schemas``, ``batches``).
+Everything is a function of a ``random.Random`` and makes the same data for the same seed. ``types``, ``schemas``
+and ``batches`` are hypothesis strategies over it.
 
     array = random_array(Random(7), pa.list_(pa.int64()), 1000)
 """
@@ -239,7 +239,7 @@ def _flat_values(rng: Random, type: pa.DataType, length: int) -> bytes:
     if pa.types.is_floating(type):
         code = {16: "e", 32: "f", 64: "d"}[type.bit_width]
         usual = (0.0, -0.0, 1.5, float("inf"), float("-inf"))
-        return struct.pack(f"<{length}{code}", *(rng.choice([*usual, rng.gauss(0, 100)]) for _ in range(length)))
+        return struct.pack(f"<{length}{code}", *(rng.choice([*usual, rng.uniform(-999, 999)]) for _ in range(length)))
     return _random_bytes(rng, length * type.bit_width // 8)
 
 
@@ -373,22 +373,25 @@ def _nested_maker(type: pa.DataType) -> Maker | None:
 # ---- strategies ----
 
 
-def types(depth: int = 2) -> SearchStrategy[pa.DataType]:
+def generators() -> SearchStrategy[Random]:
+    """Seeded; hypothesis' own ``randoms`` shrink further, and are a hundred times slower."""
     from hypothesis import strategies as st
 
-    return st.randoms(use_true_random=False).map(lambda rng: random_type(rng, depth))
+    return st.integers(0, 2**32 - 1).map(Random)
+
+
+def types(depth: int = 2) -> SearchStrategy[pa.DataType]:
+    return generators().map(lambda rng: random_type(rng, depth))
 
 
 def schemas(depth: int = 2) -> SearchStrategy[pa.Schema]:
-    from hypothesis import strategies as st
-
-    return st.randoms(use_true_random=False).map(lambda rng: random_schema(rng, depth=depth))
+    return generators().map(lambda rng: random_schema(rng, depth=depth))
 
 
 def batches(depth: int = 2, most_rows: int = 20) -> SearchStrategy[pa.RecordBatch]:
     from hypothesis import strategies as st
 
-    def make(rng: Random) -> pa.RecordBatch:
-        return random_batch(rng, random_schema(rng, depth=depth), rng.randint(0, most_rows))
+    def make(rng: Random, columns: int, rows: int) -> pa.RecordBatch:
+        return random_batch(rng, random_schema(rng, columns, depth), rows)
 
-    return st.randoms(use_true_random=False).map(make)
+    return st.builds(make, generators(), st.integers(0, 5), st.integers(0, most_rows))

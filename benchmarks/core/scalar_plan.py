@@ -24,6 +24,7 @@ def cases() -> list[Case]:
 def _case(name: str, null_share: float) -> Case:
     theirs = mixed_batch(null_share=null_share).select(["price"])
     mine = RecordBatch.from_arrow(theirs)
+    column = theirs.column(0)
     values, valid = mine.column(0).to_numpy(), mine.column(0).valid()
     given, result = mine.schema, Schema.parse("result: float64")
     libm = ctypes.CDLL(ctypes.util.find_library("m") or "libm.so.6")
@@ -33,15 +34,16 @@ def _case(name: str, null_share: float) -> Case:
     by_kernel = ScalarPlan(kernel, [("numpy", 0)], given, result)
     by_arrow = ScalarPlan(pc.abs, [("arrow", 0)], given, result)
 
-    def plain(got: RecordBatch | np.typing.NDArray[np.float64]) -> list[float | None]:
-        if isinstance(got, RecordBatch):
-            return got.column(0).to_pylist()
+    def plain(got: RecordBatch | pa.Array | np.typing.NDArray[np.float64]) -> list[float | None]:
+        if not isinstance(got, np.ndarray):
+            return (got if isinstance(got, pa.Array) else got.column(0)).to_pylist()
         return got.tolist() if valid is None else [x if ok else None for x, ok in zip(got.tolist(), valid, strict=True)]
 
     return Case(
         name,
         {
             "ufunc alone": lambda: np.absolute(values),
+            "pyarrow alone": lambda: pc.abs(column),
             "kernel": lambda: by_kernel.apply(mine),
             "ufunc": lambda: by_ufunc.apply(mine),
             "function of NumPy": lambda: by_function.apply(mine),

@@ -17,7 +17,7 @@ from vgi_fast.client.catalog import Catalog
 
 
 def through_client(catalog: Catalog, options: argparse.Namespace) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    batches = [RecordBatch.from_arrow(int64_batch(options.batch_rows, start)) for start in range(8)]
+    batches = [RecordBatch.from_arrow(int64_batch(options.batch_rows, seed=seed)) for seed in range(8)]
     return scalar_calls(catalog, batches, [2], options)
 
 

@@ -58,6 +58,8 @@ def main() -> None:
         "--program", action="append", default=[], metavar="NAME=COMMAND", help="a further one to start and exit"
     )
     options = parser.parse_args()
+    # An installed package is compiled; modules that are compiled at each start would be what is measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     commands = worker_commands(options)
     programs = PROGRAMS | dict(text.split("=", 1) for text in options.program)
     exits = {name: partial(_exit, command) for name, command in (programs | commands).items()}

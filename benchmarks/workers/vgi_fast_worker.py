@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vgi_fast import Const, Int64, Worker
 
@@ -17,8 +18,6 @@ def multiply(value: Int64, factor: Const[int]) -> Int64:
 
 @worker.scalar
 def upper_case(value: pa.StringArray) -> pa.StringArray:
-    import pyarrow.compute as pc
-
     return pc.utf8_upper(value)
 
 

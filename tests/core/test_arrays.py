@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.core.compare import check_arrays, same_array
-from tests.generators import TYPES, batches, random_array, random_batch, random_type, sliced_array
+from tests.generators import TYPES, batches, generators, random_array, random_batch, random_type, sliced_array
 from vgi_fast._core import Array, DataType, Field, RecordBatch, Schema, decode_stream, encode_stream
 from vgi_fast.errors import TypeMismatchError
 
@@ -41,7 +41,7 @@ def test_slices_of_ours(text: str) -> None:
     check_arrays(ours.slice(4, 20).slice(3, 9), theirs.slice(7, 9))
 
 
-@given(st.randoms(use_true_random=False), st.integers(0, 40))
+@given(generators(), st.integers(0, 40))
 def test_any_array(rng: Random, length: int) -> None:
     theirs = sliced_array(rng, random_type(rng, 3), length)
     ours = Array.from_arrow(theirs)

@@ -175,6 +175,12 @@ def test_a_ufunc_runs_without_python(demo: Worker, peer: Connect) -> None:
     assert info["categories"] == ["math"]
 
 
+def test_a_ufunc_takes_constants(demo: Worker, peer: Connect) -> None:
+    demo.register_ufunc("times", np.multiply, "value: int64, factor: const int64 -> int64")
+    served = peer(demo)
+    assert served.scalar("times", ("int64", [1, None, 3]), constants=[7]) == [7, None, 21]
+
+
 def test_a_c_function_runs_without_python(demo: Worker, peer: Connect) -> None:
     prototype = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double, ctypes.c_double)
     function = prototype(lambda x, y: x * y)

@@ -17,6 +17,7 @@ cdef struct BatchCursor:
     uint32_t next_variadic
     const uint8_t *body
     int64_t body_size
+    bint v4             # metadata version 4: unions and run-end encoded columns have a validity buffer too
 
 
 cdef int take_buffer(BatchCursor *c, const uint8_t **data, int64_t *size) except -1:
@@ -63,6 +64,11 @@ cdef int take_nodes(PlanNode *p, Node *n, int32_t count, BatchCursor *c) except 
         if n[i].length < 0 or n[i].null_count < 0 or n[i].null_count > n[i].length:
             malformed(f"a field node of {n[i].length} rows with {n[i].null_count} nulls")
         n_buffers = 2 if p[i].layout == L_VIEW else p[i].n_buffers
+        if c.v4 and p[i].layout in (L_SPARSE, L_DENSE, L_RUNS):
+            if n[i].null_count:
+                malformed("nulls in a union or run-end encoded column of metadata version 4")
+            take_buffer(c, &n[i].buf[0], &n[i].size[0])     # dropped: the next buffer takes its place
+            n[i].buf[0] = NULL
         for k in range(n_buffers):
             take_buffer(c, &n[i].buf[k], &n[i].size[k])
         if p[i].layout == L_VIEW:
@@ -70,7 +76,7 @@ cdef int take_nodes(PlanNode *p, Node *n, int32_t count, BatchCursor *c) except 
     return 0
 
 
-cdef int read_batch_nodes(Span *s, Table *header, const uint8_t *body, int64_t body_size, PlanNode *p,
+cdef int read_batch_nodes(Span *s, Table *header, bint v4, const uint8_t *body, int64_t body_size, PlanNode *p,
                           Nodes out, int64_t *length) except -1:
     """Fill and check ``out``; ``header`` is a RecordBatch table."""
     cdef BatchCursor c
@@ -91,6 +97,7 @@ cdef int read_batch_nodes(Span *s, Table *header, const uint8_t *body, int64_t b
         c.n_variadic = v.count
     c.body = body
     c.body_size = body_size
+    c.v4 = v4
     take_nodes(p, out.at, out.count, &c)
     if c.next_node != c.n_nodes or c.next_buffer != c.n_buffers:
         malformed("more field nodes or buffers than the schema has")

@@ -71,6 +71,7 @@ cdef class Input:
     # the current message
     cdef Span meta
     cdef Table message
+    cdef bint v4
     cdef const uint8_t *body
     cdef int64_t body_size
     cdef size_t frame_size
@@ -217,6 +218,7 @@ cdef class Input:
         open_root(&self.meta, &self.message)
         if slot_i16(&self.message, 0, 0) < 3:
             malformed("metadata versions before V4 are not supported")
+        self.v4 = slot_i16(&self.message, 0, 0) == 3
         self.body_size = slot_i64(&self.message, 3, 0)
         if self.body_size < 0 or self.body_size > self.max_message:
             malformed(f"a body of {self.body_size} bytes; at most {self.max_message} are accepted")
@@ -300,7 +302,7 @@ cdef class Input:
         cdef dict metadata = None
         if not slot_table(&self.meta, &self.message, 2, &header):
             malformed("a batch message without a batch")
-        read_batch_nodes(&self.meta, &header, self.body, self.body_size, schema.plan, nodes, &length)
+        read_batch_nodes(&self.meta, &header, self.v4, self.body, self.body_size, schema.plan, nodes, &length)
         check_columns(schema.plan, nodes, length)
         if schema.dictionary_ids:
             attach_dictionaries(schema.plan, nodes, self.dictionaries)
@@ -325,7 +327,8 @@ cdef class Input:
             malformed("a dictionary message without values")
         plan = SlotPlan.find(self.schema, slot_number)
         nodes = Nodes.new((<SlotPlan> plan).span, self.block)
-        read_batch_nodes(&self.meta, &data, self.body, self.body_size, (<SlotPlan> plan).at, nodes, &length)
+        read_batch_nodes(&self.meta, &data, self.v4, self.body, self.body_size, (<SlotPlan> plan).at, nodes,
+                         &length)
         check_columns((<SlotPlan> plan).at, nodes, length)
         attach_dictionaries((<SlotPlan> plan).at, nodes, self.dictionaries)
         if slot_u8(&header, 2, 0) and self.dictionaries[slot_number] is not None:

@@ -110,6 +110,10 @@ class Annotation:
                     return
                 self.optional = True
                 self.base = members[0]
+            elif type(origin).__name__ == "TypeAliasType":  # npt.NDArray is one since NumPy 2.5
+                self.base = origin.__value__[get_args(self.base)]
+            elif type(self.base).__name__ == "TypeAliasType":
+                self.base = self.base.__value__
             else:
                 return
 

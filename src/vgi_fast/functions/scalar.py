@@ -76,6 +76,12 @@ if TYPE_CHECKING:
         required_secrets: list[Any]
         cache_control: dict[str, Any]
 
+    class CompiledOptions(ScalarOptions, total=False):
+        """Options of functions that have no docstring."""
+
+        docs: dict[str, str]
+        """Text by argument."""
+
 
 __all__ = [
     "ScalarDecorator",
@@ -109,7 +115,7 @@ class ScalarSpec(FunctionSpec):
         source: Any,
         where: str,
         *,
-        target: Callable[..., Any] | Kernel | None,
+        target: Callable[..., Any] | Kernel | str,
         result_type: DataType | None,
         returns: Callable[[BindParams[Any]], Any] | None = None,
         owner: type[ScalarFunction] | None = None,
@@ -195,6 +201,8 @@ class ScalarSpec(FunctionSpec):
         function: Any = self.target
         if self.owner is not None:
             function = self._start_owner(params)
+        elif type(function) is str:
+            function = self.target = _ufunc_named(function, self.signature, self.where)
         positional: list[tuple[Any, ...]] = []
         keywords: dict[str, tuple[Any, ...]] = {}
         column = 0
@@ -229,14 +237,19 @@ class ScalarSpec(FunctionSpec):
             positional,
             input_schema,
             params.output_schema,
-            self.options.propagate_nulls if self.options.propagate_nulls is not None
-            else self.options.null_handling == "DEFAULT",
+            self.propagates_nulls,
             keywords or None,
             self.options.cache_control or None,
         )
 
+    @property
+    def propagates_nulls(self) -> bool:
+        """A row with a null is null, so that the author need not look at it."""
+        chosen = self.options.propagate_nulls
+        return self.options.null_handling == "DEFAULT" if chosen is None else chosen
+
     def _form(self, column: Parameter) -> str:
-        if column.form == ann.NUMPY and self.options.null_handling == "SPECIAL":
+        if column.form == ann.NUMPY and not self.propagates_nulls:
             return ann.MASKED
         return column.form
 
@@ -320,13 +333,13 @@ class ScalarDecorator:
         return decorate if function is None else decorate(function)
 
     @staticmethod
-    def from_ufunc(name: str, ufunc: Any, types: str, /, **options: Unpack[ScalarOptions]) -> ScalarSpec:
+    def from_ufunc(name: str, ufunc: Any, types: str, /, **options: Unpack[CompiledOptions]) -> ScalarSpec:
         """As ``Worker.register_ufunc``, to be listed in ``functions=``."""
         return spec_from_ufunc(name, ufunc, types, dict(options))
 
     @staticmethod
     def from_kernel(
-        name: str, kernel: Any, types: str, /, *, signature: str | None = None, **options: Unpack[ScalarOptions]
+        name: str, kernel: Any, types: str, /, *, signature: str | None = None, **options: Unpack[CompiledOptions]
     ) -> ScalarSpec:
         """As ``Worker.register_kernel``, to be listed in ``functions=``."""
         return spec_from_kernel(name, kernel, types, signature, dict(options))
@@ -379,18 +392,39 @@ def class_spec(cls: type[ScalarFunction]) -> ScalarSpec:
 
 
 def spec_from_ufunc(name: str, ufunc: Any, types: str, options: dict[str, Any]) -> ScalarSpec:
-    """A NumPy ufunc as a scalar function: no Python code runs per batch."""
+    """A NumPy ufunc as a scalar function: no Python code runs per batch.
+
+    One given by name, ``"numpy.hypot"``, is imported and checked when it is first called.
+    """
     where = f"scalar function '{name}'"
-    if not hasattr(ufunc, "nin") or not hasattr(ufunc, "nout"):
-        raise DefinitionError(f"{where}: expected a NumPy ufunc, got {type(ufunc).__name__}")
-    signature, result = _text_signature(types, where)
-    if ufunc.nin != len(signature.slots) or ufunc.nout != 1:
-        raise DefinitionError(
-            f"{where}: {ufunc.__name__} takes {ufunc.nin} and gives {ufunc.nout}, but the signature is '{types}'"
-        )
-    options.setdefault("description", docstring_line(ufunc))
+    signature, result = _text_signature(types, where, options.pop("docs", {}))
+    if type(ufunc) is not str:
+        _check_ufunc(ufunc, signature, where)
+        options.setdefault("description", docstring_line(ufunc))
     checked = FunctionOptions(where, options)
     return ScalarSpec(name, signature, checked, ufunc, where, target=ufunc, result_type=result)
+
+
+def _ufunc_named(path: str, signature: Signature, where: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = path.rpartition(".")
+    try:
+        ufunc = getattr(import_module(module), name)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise DefinitionError(f"{where}: there is no ufunc '{path}': {error}") from error
+    _check_ufunc(ufunc, signature, where)
+    return ufunc
+
+
+def _check_ufunc(ufunc: Any, signature: Signature, where: str) -> None:
+    if not hasattr(ufunc, "nin") or not hasattr(ufunc, "nout"):
+        raise DefinitionError(f"{where}: expected a NumPy ufunc, got {type(ufunc).__name__}")
+    if ufunc.nin != len(signature.slots) or ufunc.nout != 1:
+        raise DefinitionError(
+            f"{where}: {ufunc.__name__} takes {ufunc.nin} and gives {ufunc.nout}, "
+            f"but the signature has {len(signature.slots)} arguments"
+        )
 
 
 def spec_from_kernel(name: str, pointer: Any, types: str, signature: str | None, options: dict[str, Any]) -> ScalarSpec:
@@ -400,7 +434,7 @@ def spec_from_kernel(name: str, pointer: Any, types: str, signature: str | None,
     ``double(double, double)``.
     """
     where = f"scalar function '{name}'"
-    declared, result = _text_signature(types, where)
+    declared, result = _text_signature(types, where, options.pop("docs", {}))
     kernel = Kernel(pointer, signature or _c_signature(declared, result, where), keep_alive=pointer)
     if len(declared.columns) != len(declared.slots):
         raise DefinitionError(f"{where}: a kernel takes columns only, but the signature is '{types}'")
@@ -439,7 +473,7 @@ def _c_signature(signature: Signature, result: DataType, where: str) -> str:
     return f"{_C_TYPES[result.kind]}({', '.join(_C_TYPES[kind] for kind in kinds)})"
 
 
-def _text_signature(text: str, where: str) -> tuple[Signature, DataType]:
+def _text_signature(text: str, where: str, docs: dict[str, str]) -> tuple[Signature, DataType]:
     """``float64, float64 -> float64``; with names and constants: ``x: float64, digits: const int64 -> float64``."""
     left, arrow, right = text.rpartition("->")
     if not arrow or not right.strip():
@@ -454,7 +488,8 @@ def _text_signature(text: str, where: str) -> tuple[Signature, DataType]:
         given = ann.explicit_type(type_text.removeprefix("const ").strip(), where)
         if given is None:
             raise DefinitionError(f"{where}: '{part}' is not a concrete type")
-        parameter = Parameter(name or default, role, given, ann.NUMPY, optional=role == COLUMN)
+        form = ann.NUMPY if role == COLUMN else ann.VALUE
+        parameter = Parameter(name or default, role, given, form, optional=role == COLUMN)
         slots.append(Slot(parameter.name, "position", parameter))
     if result is None:
         raise DefinitionError(f"{where}: the result type must be concrete")
