@@ -8,21 +8,68 @@ A worker is ended with its test, and has to end well: by itself at the end of it
 that ends a worker otherwise says so with ``worker.may_fail(client)``.
 """
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from textwrap import dedent
 from typing import Any, Final
 
 import pytest
 
 from vgi_fast.client import Client
+from vgi_fast.client.channels import SocketChannel, exit_text
 from vgi_fast.errors import TransportError
 
 WORKERS: Final = Path(__file__).parent / "workers"
-TRANSPORTS: Final[dict[str, Callable[..., Client]]] = {"stdio": Client}
+
+
+class ServedChannel(SocketChannel):
+    """A connection to a worker that was started for it, and that leaves when it is closed."""
+
+    def __init__(self, command: list[str], *flags: str) -> None:
+        self.process = subprocess.Popen(
+            [*command, *flags, "--idle-timeout", "0.05"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        with self.process.stdout as stdout:
+            kind, _, address = stdout.readline().strip().partition(":")
+        if not address:
+            _, errors = self.process.communicate(timeout=10)
+            raise TransportError(f"the worker did not start: {errors}")
+        super().__init__(f"{kind.lower()}://{address}")
+
+    def close(self, wait_s: float = 10) -> int | None:
+        super().close()
+        _, self._errors = self.process.communicate(timeout=wait_s)
+        return self.process.returncode
+
+    def ending(self, wait_s: float) -> str | None:
+        with suppress(subprocess.TimeoutExpired):
+            return exit_text(self.process.wait(wait_s))
+        return None
+
+    def is_crashed(self) -> bool:
+        return bool(self.process.poll())
+
+    def stderr_tail(self) -> str:
+        return getattr(self, "_errors", "")
+
+
+def over_unix(command: list[str], **options: Any) -> Client:
+    with TemporaryDirectory() as folder:
+        return Client(ServedChannel(command, "--unix", f"{folder}/s"), **options)
+
+
+def over_tcp(command: list[str], **options: Any) -> Client:
+    return Client(ServedChannel(command, "--tcp", "0"), **options)
+
+
+TRANSPORTS: Final[dict[str, Callable[..., Client]]] = {"stdio": Client, "unix": over_unix, "tcp": over_tcp}
 """How to connect, by transport: called with the worker's command line and the client's options."""
+DEFAULT_TRANSPORTS: Final = ["stdio", "unix"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,9 +78,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--worker-timeout", type=float, default=30.0, help="Seconds that each answer of a worker may take.")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "transports(*names): the worker fixture of this test uses these only")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "worker" in metafunc.fixturenames:
-        chosen = metafunc.config.getoption("--transport") or list(TRANSPORTS)
+        marker = metafunc.definition.get_closest_marker("transports")
+        chosen = list(marker.args) if marker else metafunc.config.getoption("--transport") or DEFAULT_TRANSPORTS
         metafunc.parametrize("worker", chosen, indirect=True)
 
 

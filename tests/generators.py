@@ -78,7 +78,9 @@ TYPES: Final[dict[str, pa.DataType]] = {
         pa.int32(), pa.field("value", pa.utf8(), nullable=False), keys_sorted=True
     ),
     "sparse_union<0: a: int64, 1: b: utf8>": pa.sparse_union([pa.field("a", pa.int64()), pa.field("b", pa.utf8())]),
-    "dense_union<3: a: int8, 7: b: bool>": pa.dense_union([pa.field("a", pa.int8()), pa.field("b", pa.bool_())], [3, 7]),
+    "dense_union<3: a: int8, 7: b: bool>": pa.dense_union(
+        [pa.field("a", pa.int8()), pa.field("b", pa.bool_())], [3, 7]
+    ),
     "dictionary<int16, utf8>": pa.dictionary(pa.int16(), pa.utf8()),
     "dictionary<uint8, int64, ordered>": pa.dictionary(pa.uint8(), pa.int64(), ordered=True),
     "run_end_encoded<int16, utf8>": pa.run_end_encoded(pa.int16(), pa.utf8()),
@@ -343,7 +345,7 @@ def _dictionary_array(rng: Random, type: Any, length: int, null_share: float) ->
 
 
 def _run_array(rng: Random, type: Any, length: int, null_share: float) -> pa.Array:
-    ends = []
+    ends: list[int] = []
     while not ends or ends[-1] < length:
         ends.append((ends[-1] if ends else 0) + rng.randint(1, 4))
     ends[-1] = max(length, 1)

@@ -9,19 +9,21 @@ A ``!`` after a field's type makes it not null: ``name: utf8!``.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, Protocol, TypeAlias, final, type_check_only
 
 import numpy as np
 import numpy.typing as npt
 
+@type_check_only
 class ArrowSchemaExporter(Protocol):
     def __arrow_c_schema__(self) -> object: ...
 
+@type_check_only
 class ArrowArrayExporter(Protocol):
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
-type TypeLike = DataType | str | ArrowSchemaExporter
-type Buffer = bytes | bytearray | memoryview
+TypeLike: TypeAlias = DataType | str | ArrowSchemaExporter
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 DEBUG: Final[bool]
 """True in a build made with VGI_FAST_DEBUG=1."""
@@ -59,6 +61,9 @@ class DataType:
     @property
     def value_type(self) -> DataType | None:
         """Value type of a dictionary, element type of a list; otherwise None."""
+    @property
+    def ordered(self) -> bool:
+        """Of a dictionary, its values; of a map, its keys."""
     @property
     def type_codes(self) -> tuple[int, ...]: ...
     def __arrow_c_schema__(self) -> object: ...
@@ -115,7 +120,7 @@ class Schema:
     def equals(self, other: Schema, check_metadata: bool = False) -> bool: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Field]: ...
-    def __getitem__(self, key: int | str) -> Field: ...
+    def __getitem__(self, key: int | str, /) -> Field: ...
     def __hash__(self) -> int: ...
     def __arrow_c_schema__(self) -> object: ...
 
@@ -154,7 +159,8 @@ class Array:
     def cast(self, type: TypeLike) -> Array:
         """Safe cast; identical types return self, others go through ``pyarrow.compute``."""
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int) -> Any: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __getitem__(self, index: int, /) -> Any: ...
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
     def __arrow_c_schema__(self) -> object: ...
 
@@ -299,6 +305,11 @@ class Kernel:
     """
 
     def __init__(self, pointer: object, signature: str, keep_alive: object = None) -> None: ...
+    @property
+    def signature(self) -> str: ...
+    @property
+    def type(self) -> DataType | None:
+        """Of arguments and result; None for ``"loop"``."""
     @property
     def arity(self) -> int:
         """Number of inputs; 0 for ``"loop"``, which takes any."""

@@ -11,6 +11,8 @@ from vgi_fast.errors import MethodNotImplementedError, ProtocolError, RemoteErro
 
 Peer = Callable[..., Client]
 
+pytestmark = pytest.mark.transports("stdio")  # its peers speak on pipes only
+
 
 @pytest.fixture
 def peer(worker: Workers) -> Peer:

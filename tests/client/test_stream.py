@@ -42,6 +42,8 @@ COUNTING = """
 """
 REQUEST = {"bind_call": b"", "output_schema": b""}
 
+pytestmark = pytest.mark.transports("stdio")  # its peers speak on pipes only
+
 
 @pytest.fixture
 def start(worker: Workers) -> Start:

@@ -28,7 +28,7 @@ def has_nanoseconds(type: pa.DataType) -> bool:
     if type in (pa.time64("ns"), pa.timestamp("ns"), pa.duration("ns")):
         return True
     if pa.types.is_timestamp(type):
-        return type.unit == "ns"
+        return bool(type.unit == "ns")
     if pa.types.is_dictionary(type) or pa.types.is_run_end_encoded(type):
         return has_nanoseconds(type.value_type)
     return any(has_nanoseconds(type.field(i).type) for i in range(type.num_fields))
@@ -51,7 +51,7 @@ def repr_of(values: Any) -> str:
 
     def same(value: Any) -> Any:
         if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-            return value.astimezone(datetime.timezone.utc)
+            return value.astimezone(datetime.UTC)
         if isinstance(value, list):
             return [same(item) for item in value]
         if isinstance(value, dict):
@@ -87,7 +87,8 @@ def same_array(one: pa.Array, other: pa.Array) -> bool:
 def read_with_pyarrow(data: bytes) -> tuple[pa.Schema, list[pa.RecordBatch], list[dict[bytes, bytes]]]:
     """Schema, batches and their custom metadata of one stream, every batch validated."""
     reader = pa.ipc.open_stream(BytesIO(data))
-    batches, metadata = [], []
+    batches: list[pa.RecordBatch] = []
+    metadata: list[dict[bytes, bytes]] = []
     while True:
         try:
             batch, custom = reader.read_next_batch_with_custom_metadata()
@@ -108,7 +109,9 @@ def write_with_pyarrow(
     return sink.getvalue()
 
 
-def check_stream(theirs: list[pa.RecordBatch], schema: pa.Schema, options: pa.ipc.IpcWriteOptions | None = None) -> None:
+def check_stream(
+    theirs: list[pa.RecordBatch], schema: pa.Schema, options: pa.ipc.IpcWriteOptions | None = None
+) -> None:
     """Read what pyarrow writes, and have pyarrow read what we write of it."""
     ours_schema, ours = decode_stream(write_with_pyarrow(theirs, schema, options))
     assert pa.schema(ours_schema).equals(schema, check_metadata=True)

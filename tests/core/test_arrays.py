@@ -27,9 +27,7 @@ def test_import_and_export(text: str, length: int) -> None:
 @pytest.mark.parametrize("text", TYPES)
 def test_import_of_slices(text: str) -> None:
     for length in (0, 1, 8, 21):
-        check_arrays(
-            Array.from_arrow(theirs := sliced_array(Random(f"{text}{length}"), TYPES[text], length)), theirs
-        )
+        check_arrays(Array.from_arrow(theirs := sliced_array(Random(f"{text}{length}"), TYPES[text], length)), theirs)
 
 
 @pytest.mark.parametrize("text", TYPES)
@@ -75,7 +73,7 @@ def test_a_capsule_is_consumed_once() -> None:
             self.capsules = pa.array([1, 2]).__arrow_c_array__()
 
         def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
-            return self.capsules
+            return self.capsules  # type: ignore[no-any-return]
 
     source = Twice()
     assert Array.from_arrow(source).to_pylist() == [1, 2]
@@ -203,7 +201,11 @@ def test_columns_rows_and_metadata() -> None:
     schema = Schema.parse("a: int64, b: binary, a: bool")
     batch = RecordBatch(
         schema,
-        [Array.from_pylist([1, None], "int64"), Array.from_pylist([b"x", b""], "binary"), Array.from_pylist([True, None], "bool")],
+        [
+            Array.from_pylist([1, None], "int64"),
+            Array.from_pylist([b"x", b""], "binary"),
+            Array.from_pylist([True, None], "bool"),
+        ],
         metadata={b"k": b"v"},
     )
     assert batch.column("a").to_pylist() == [1, None]

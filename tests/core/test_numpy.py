@@ -97,7 +97,11 @@ def test_views_outlive_their_array() -> None:
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 64, 65, 1000])
 def test_masks(length: int) -> None:
     mask = np.array([i % 3 == 0 for i in range(length)], bool)
-    for values, text in [(np.arange(length), "int64"), (np.arange(length) % 2 == 0, "bool"), (np.arange(length).astype(str), "utf8")]:
+    for values, text in [
+        (np.arange(length), "int64"),
+        (np.arange(length) % 2 == 0, "bool"),
+        (np.arange(length).astype(str), "utf8"),
+    ]:
         array = Array.from_numpy(values, text, mask)
         expected = [None if m else v for v, m in zip(values.tolist(), mask, strict=True)]
         assert array.to_pylist() == expected
@@ -204,9 +208,7 @@ def test_wrong_dtypes(values: Any, text: str) -> None:
         (np.array([-1]), "uint64"),
         (np.array([2**31]), "int32"),
         pytest.param(np.array([2**31]), "date32", marks=pytest.mark.xfail(strict=True, reason="wraps around")),
-        pytest.param(
-            np.array([2**40], "M8[D]"), "date32", marks=pytest.mark.xfail(strict=True, reason="wraps around")
-        ),
+        pytest.param(np.array([2**40], "M8[D]"), "date32", marks=pytest.mark.xfail(strict=True, reason="wraps around")),
     ],
 )
 def test_values_outside_of_the_type(values: Any, text: str) -> None:

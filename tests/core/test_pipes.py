@@ -129,7 +129,7 @@ def test_output_reaches_pyarrow(pipe: Pipe) -> None:
     output.flush()
     data = pipe.receive()
     assert len(data) == output.bytes_written
-    schema, batches, metadata = read_with_pyarrow(data)
+    _, batches, metadata = read_with_pyarrow(data)
     assert [b.column(0)[0].as_py() for b in batches] == list(range(5))
     assert metadata == [{b"i": b"%d" % i} for i in range(5)]
     with pytest.raises(ValueError, match="writes to a descriptor"):
@@ -275,8 +275,8 @@ def test_signals_are_handled_while_waiting(pipe: Pipe) -> None:
         assert input.read_schema() == NUMBERS
         assert calls
         signal.signal(signal.SIGALRM, loud)
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
             input.read_batch()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

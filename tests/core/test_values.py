@@ -16,7 +16,7 @@ from vgi_fast import MonthDayNano, UnionValue
 from vgi_fast._core import Array, DataType, RecordBatch, Schema, decode_row, decode_stream, encode_row, encode_stream
 from vgi_fast.errors import ProtocolError, TypeMismatchError
 
-UTC = dt.timezone.utc
+UTC = dt.UTC
 
 
 def is_built_from_values(type: pa.DataType) -> bool:
@@ -224,7 +224,12 @@ def test_long_values_are_cut_in_errors() -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("map<utf8, int64>", [5]), ("map<utf8, int64>", [("a", 1, 2)]), ("utf8", "\ud800"), ("fixed_size_list<int8>[2]", iter([1, 2]))],
+    [
+        ("map<utf8, int64>", [5]),
+        ("map<utf8, int64>", [("a", 1, 2)]),
+        ("utf8", "\ud800"),
+        ("fixed_size_list<int8>[2]", iter([1, 2])),
+    ],
 )
 @pytest.mark.xfail(strict=True, reason="some misfits are reported by what they are, without their position")
 def test_errors_that_lack_the_position(text: str, value: Any) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -18,13 +18,11 @@ from tests.generators import TYPES, random_array, random_batch
 HERE: Final = Path(__file__).parent
 ROWS: Final = 7
 
-Options = pa.ipc.IpcWriteOptions
 
-
-def stream(batches: list[pa.RecordBatch], options: Options | None = None, schema: pa.Schema | None = None) -> bytes:
+def stream(batches: list[pa.RecordBatch], options: Any = None, schema: pa.Schema | None = None) -> bytes:
     sink = BytesIO()
     schema = batches[0].schema if schema is None else schema
-    with pa.ipc.new_stream(sink, schema, options=options or Options()) as writer:
+    with pa.ipc.new_stream(sink, schema, options=options or pa.ipc.IpcWriteOptions()) as writer:
         for batch in batches:
             writer.write_batch(batch)
     return sink.getvalue()
@@ -48,14 +46,14 @@ def dictionary_streams() -> Iterator[tuple[str, bytes]]:
         return pa.record_batch([array], names=["d"])
 
     first, second, third = (batch(list(values), [0, None, 1]) for values in ("ab", "abcd", "xyz"))
-    yield "dictionary_delta", stream([first, second], Options(emit_dictionary_deltas=True))
+    yield "dictionary_delta", stream([first, second], pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True))
     yield "dictionary_replaced", stream([first, third, third])
     lists = [pa.array([["a"], []]), pa.array([["a"], [], ["b", None]])]
     nested = [
         pa.record_batch([pa.DictionaryArray.from_arrays(pa.array([1, 0], pa.int8()), values)], names=["d"])
         for values in lists
     ]
-    yield "dictionary_delta_lists", stream(nested, Options(emit_dictionary_deltas=True))
+    yield "dictionary_delta_lists", stream(nested, pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True))
 
 
 def shape_streams() -> Iterator[tuple[str, bytes]]:
@@ -92,17 +90,19 @@ def framing_streams() -> Iterator[tuple[str, bytes]]:
     nested = random_batch(Random("nested"), pa.schema([("l", pa.list_(pa.struct([("u", pa.utf8())])))]), 4)
     dictionary = pa.record_batch([pa.array(["p", "q"]).dictionary_encode()], names=["d"])
     union = random_batch(Random("union"), pa.schema([("u", TYPES["dense_union<3: a: int8, 7: b: bool>"])]), 4)
+    runs = random_batch(Random("runs"), pa.schema([("r", TYPES["run_end_encoded<int16, utf8>"])]), 4)
     for codec in ("lz4", "zstd"):
-        yield f"{codec}_flat", stream([batch], Options(compression=codec))
-        yield f"{codec}_views", stream([views], Options(compression=codec))
-        yield f"{codec}_nested", stream([nested], Options(compression=codec))
-    yield "legacy_flat", stream([batch, batch], Options(use_legacy_format=True))
-    yield "legacy_dictionary", stream([dictionary], Options(use_legacy_format=True))
+        yield f"{codec}_flat", stream([batch], pa.ipc.IpcWriteOptions(compression=codec))
+        yield f"{codec}_views", stream([views], pa.ipc.IpcWriteOptions(compression=codec))
+        yield f"{codec}_nested", stream([nested], pa.ipc.IpcWriteOptions(compression=codec))
+    yield "legacy_flat", stream([batch, batch], pa.ipc.IpcWriteOptions(use_legacy_format=True))
+    yield "legacy_dictionary", stream([dictionary], pa.ipc.IpcWriteOptions(use_legacy_format=True))
     v4 = pa.ipc.MetadataVersion.V4
-    yield "v4_flat", stream([batch], Options(metadata_version=v4))
-    yield "v4_nested", stream([nested], Options(metadata_version=v4))
-    yield "v4_legacy", stream([batch], Options(metadata_version=v4, use_legacy_format=True))
-    yield "v5_union", stream([union])
+    yield "v4_flat", stream([batch], pa.ipc.IpcWriteOptions(metadata_version=v4))
+    yield "v4_nested", stream([nested], pa.ipc.IpcWriteOptions(metadata_version=v4))
+    yield "v4_legacy", stream([batch], pa.ipc.IpcWriteOptions(metadata_version=v4, use_legacy_format=True))
+    yield "v4_union", stream([union], pa.ipc.IpcWriteOptions(metadata_version=v4))
+    yield "v4_runs", stream([runs], pa.ipc.IpcWriteOptions(metadata_version=v4))
 
 
 SETS: Final[list[Callable[[], Iterator[tuple[str, bytes]]]]] = [

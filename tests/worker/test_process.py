@@ -113,8 +113,6 @@ def test_leaving_from_within_a_function(program: list[str]) -> None:
         (["--debug"], 0, "worker_starting"),
         (["--log-level", "INFO", "--log-format", "json"], 0, '"message": "VgiProtocol.catalog_catalogs ok"'),
         (["--debug", "--log-logger", "vgi_rpc"], 0, "catalog_catalogs ok"),
-        (["--unix", "/tmp/x"], 2, "--unix is not supported by this version"),
-        (["--tcp", "8000"], 2, "--tcp is not supported"),
         (["--http"], 2, "--http is not supported"),
         (["--unix", "a", "--http"], 2, "not allowed with argument"),
         (["--nope"], 2, "unrecognized arguments: --nope"),

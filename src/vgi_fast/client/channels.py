@@ -7,6 +7,7 @@ so a socket, a launcher or a container is another ``Channel``; nothing above thi
 import os
 import select
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,7 @@ STDERR_TAIL_LINES: Final = 40
 STDERR_TAIL_BYTES: Final = 4096
 EXIT_WAIT_S: Final = 10.0  # patience after end of input, as section 11.6 has it
 KILL_WAIT_S: Final = 2.0
+CONNECT_TIMEOUT_S: Final = 10.0  # as DuckDB's
 
 _EXIT_MEANINGS: Final = {126: "permission denied", 127: "worker not found or not executable"}
 
@@ -141,6 +143,64 @@ class ProcessChannel:
             return
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+class SocketChannel:
+    """A connection to a worker that listens: ``unix://PATH`` or ``tcp://HOST:PORT``, as in DuckDB's LOCATION."""
+
+    def __init__(self, location: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        self.name = location
+        self._socket = _connected(location, connect_timeout_s)
+        self.read_fd: int = self._socket.fileno()
+        self.write_fd: int = self.read_fd
+
+    def end_input(self) -> None:
+        self._shut(socket.SHUT_WR)
+
+    def abort(self) -> None:
+        self._shut(socket.SHUT_RDWR)
+
+    def close(self, wait_s: float = EXIT_WAIT_S) -> int | None:
+        self._socket.close()
+        return None
+
+    def ending(self, wait_s: float) -> str | None:
+        return None
+
+    def is_crashed(self) -> bool:
+        return False
+
+    def stderr_tail(self) -> str:
+        return ""
+
+    def _shut(self, how: int) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(how)
+
+
+def is_socket_location(text: str) -> bool:
+    return text.startswith(("unix://", "tcp://"))
+
+
+def _connected(location: str, timeout_s: float) -> socket.socket:
+    scheme, _, address = location.partition("://")
+    target: str | tuple[str, int]
+    if scheme == "unix":
+        opened, target = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), address
+    else:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal():
+            raise TransportError(f"expected tcp://HOST:PORT, got {location!r}")
+        opened, target = socket.socket(socket.AF_INET, socket.SOCK_STREAM), (host, int(port))
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.settimeout(timeout_s)
+    try:
+        opened.connect(target)
+    except OSError as error:
+        opened.close()
+        raise TransportError(f"cannot connect to {location}", detail=str(error)) from error
+    opened.settimeout(None)
+    return opened
 
 
 class StderrTail:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from vgi_fast._core import RecordBatch, Schema
 from vgi_fast.client.catalog import Catalog, typed_value
-from vgi_fast.client.channels import EXIT_WAIT_S, Channel, ProcessChannel
+from vgi_fast.client.channels import EXIT_WAIT_S, Channel, ProcessChannel, SocketChannel, is_socket_location
 from vgi_fast.client.connection import EMPTY_SCHEMA, Connection, Stream
 from vgi_fast.client.messages import LogRecord
 from vgi_fast.client.values import row_blob
@@ -21,8 +21,8 @@ KEPT_LOGS: Final = 1000
 class Client:
     """A worker and one connection to it. One thread at a time.
 
-    ``command`` is an argv list, a shell command line as in DuckDB's LOCATION, or a ``Channel``. ``timeout_s``
-    bounds each exchange of messages; a worker that is later is ended. Logs go to ``on_log``, else to ``logs``.
+    ``command`` is an argv list, a shell command line as in DuckDB's LOCATION, ``unix://PATH`` or
+    ``tcp://HOST:PORT`` of a worker that listens, or a ``Channel``. ``timeout_s`` bounds each exchange of messages; a worker that is later is ended. Logs go to ``on_log``, else to ``logs``.
 
         with Client(["python", "worker.py"]) as client:
             catalog = client.attach()
@@ -40,7 +40,9 @@ class Client:
         inherit_stderr: bool = False,
     ) -> None:
         self.logs: deque[LogRecord] = deque(maxlen=KEPT_LOGS)
-        if isinstance(command, (str, Sequence)):
+        if isinstance(command, str) and is_socket_location(command):
+            command = SocketChannel(command)
+        elif isinstance(command, (str, Sequence)):
             command = ProcessChannel(command, env=env, cwd=cwd, inherit_stderr=inherit_stderr)
         self.connection = Connection(command, on_log or self.logs.append, timeout_s=timeout_s)
         self.exit_status: int | None = None

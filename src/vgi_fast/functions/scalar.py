@@ -26,6 +26,7 @@ from vgi_fast.functions.signature import (
     AS_LIST,
     AUTH,
     BY_KEYWORD,
+    BY_POSITION,
     COLUMN,
     CONST,
     LOG,
@@ -489,8 +490,11 @@ def _text_signature(text: str, where: str, docs: dict[str, str]) -> tuple[Signat
         if given is None:
             raise DefinitionError(f"{where}: '{part}' is not a concrete type")
         form = ann.NUMPY if role == COLUMN else ann.VALUE
-        parameter = Parameter(name or default, role, given, form, optional=role == COLUMN)
-        slots.append(Slot(parameter.name, "position", parameter))
+        parameter = Parameter(name or default, role, given, form, optional=role == COLUMN, docs=lambda: docs)
+        slots.append(Slot(parameter.name, BY_POSITION, parameter))
+    strangers = sorted(docs.keys() - {slot.python_name for slot in slots})
+    if strangers:
+        raise DefinitionError(f"{where}: docs has {strangers}, but the signature is '{text}'")
     if result is None:
         raise DefinitionError(f"{where}: the result type must be concrete")
     return Signature(slots, where), result

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "parse"]
 
+DEFAULT_IDLE_TIMEOUT_S: Final = 300.0
 _CONFIGURATION_ERROR: Final = 1
 _TRUE: Final = ("1", "true", "yes")
 
@@ -44,12 +45,24 @@ _VALUE_FLAGS: Final = (
 class Options:
     """What the command line and the environment decided."""
 
-    __slots__ = ("describe", "log", "quiet")
+    __slots__ = ("describe", "idle_timeout_s", "log", "quiet", "tcp", "unix")
 
-    def __init__(self, log: Log, *, quiet: bool = False, describe: bool = False) -> None:
+    def __init__(
+        self,
+        log: Log,
+        *,
+        quiet: bool = False,
+        describe: bool = False,
+        unix: str | None = None,
+        tcp: tuple[str, int] | None = None,
+        idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S,
+    ) -> None:
         self.log = log
         self.quiet = quiet
         self.describe = describe
+        self.unix = unix
+        self.tcp = tcp
+        self.idle_timeout_s = idle_timeout_s
 
     def notice(self, name: str) -> None:
         """Tell a person at a terminal what this program waits for."""
@@ -76,10 +89,38 @@ def parse(argv: list[str]) -> Options:
         return Options(_log(None, environment), quiet=quiet)
     parser = _parser()
     flags = parser.parse_args(argv)
-    for flag in ("unix", "tcp", "http"):
-        if getattr(flags, flag):
-            parser.error(f"--{flag} is not supported by this version; start the worker without it to use stdio")
-    return Options(_log(flags, environment), quiet=quiet or flags.quiet, describe=flags.describe)
+    if flags.http:
+        parser.error("--http is not supported by this version; use --unix, --tcp or standard input and output")
+    return Options(
+        _log(flags, environment),
+        quiet=quiet or flags.quiet,
+        describe=flags.describe,
+        unix=flags.unix,
+        tcp=_tcp_address(flags.tcp, parser),
+        idle_timeout_s=_idle_timeout(flags.idle_timeout, environment.get("VGI_RPC_IDLE_TIMEOUT")),
+    )
+
+
+def _tcp_address(text: str | None, parser: ArgumentParser) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    from vgi_fast.transports.sockets import parse_tcp
+
+    try:
+        return parse_tcp(text)
+    except ValueError as error:
+        parser.error(f"--tcp: {error}")
+
+
+def _idle_timeout(given: float | None, variable: str | None) -> float:
+    if given is not None:
+        return given
+    if not variable:
+        return DEFAULT_IDLE_TIMEOUT_S
+    try:
+        return float(variable)
+    except ValueError:
+        _refuse(f"VGI_RPC_IDLE_TIMEOUT={variable}: expected seconds")
 
 
 def _parser() -> ArgumentParser:
@@ -90,7 +131,7 @@ def _parser() -> ArgumentParser:
     transport.add_argument("--unix", metavar="PATH", help="serve an AF_UNIX socket")
     transport.add_argument("--tcp", metavar="[HOST:]PORT", help="serve a TCP socket")
     transport.add_argument("--http", action="store_true", help="serve HTTP")
-    parser.add_argument("--idle-timeout", type=float, default=300.0, metavar="SECONDS", help="sockets only")
+    parser.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="sockets: leave after so long alone")
     parser.add_argument("--threaded", action="store_true", help="sockets only")
     parser.add_argument("--no-threaded", action="store_true", help="sockets only")
     parser.add_argument("--quiet", "-q", action="store_true", help="no notice on a terminal")
@@ -103,7 +144,7 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--port", "-p", type=int, help="HTTP only")
     parser.add_argument("--access-log-async", action="store_true", help="accepted, without effect")
     for flag in _VALUE_FLAGS:
-        parser.add_argument(flag, metavar="VALUE", help="accepted, without effect on stdio")
+        parser.add_argument(flag, metavar="VALUE", help="accepted, without effect")
     return parser
 
 

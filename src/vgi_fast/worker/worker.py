@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vgi_fast.functions.spec import FunctionSpec
     from vgi_fast.functions.table import TableOptions
     from vgi_fast.transports.base import Connection
+    from vgi_fast.worker.commandline import Options
     from vgi_fast.worker.dispatch import Service
     from vgi_fast.worker.log import Log
 
@@ -129,7 +130,8 @@ class Worker:
     def register_ufunc(self, name: str, ufunc: Any, types: str, **options: Any) -> None:
         """A NumPy ufunc as scalar function: ``register_ufunc("hypot", np.hypot, "float64, float64 -> float64")``.
 
-        No Python code runs per batch.
+        No Python code runs per batch. By name, ``"numpy.hypot"``, it is imported when first called, so that NumPy
+        takes no part in the start of the worker. ``docs`` are the texts of the arguments.
         """
         self._add_spec(spec_from_ufunc(name, ufunc, types, options))
 
@@ -166,6 +168,23 @@ class Worker:
         finally:
             connection.close()
 
+    def _listen(self, options: Options) -> None:
+        """Serve a socket until it was idle for long enough."""
+        from vgi_fast.transports import sockets
+        from vgi_fast.worker.dispatch import Session
+
+        service = self.service(describe=options.describe, log=options.log)
+        if options.unix is not None:
+            listener = sockets.listen_unix(options.unix)
+        else:
+            assert options.tcp is not None
+            listener = sockets.listen_tcp(*options.tcp)
+        sockets.serve(
+            listener,
+            options.idle_timeout_s,
+            lambda connection: Session(service, connection).run(),
+        )
+
     def run(self, argv: Sequence[str] | None = None) -> None:
         """The program's main: obey the command line, serve, and leave with the exit code of section 10.5.
 
@@ -180,7 +199,10 @@ class Worker:
         try:
             gc.freeze()  # what was imported stays; collections while serving need not look at it
             options.log.write("INFO", "vgi.worker", "worker_starting", name=self.name)
-            self.serve(describe=options.describe, log=options.log)
+            if options.unix is not None or options.tcp is not None:
+                self._listen(options)
+            else:
+                self.serve(describe=options.describe, log=options.log)
         except KeyboardInterrupt:
             raise SystemExit(_EXIT_INTERRUPTED) from None
         except TransportError as error:

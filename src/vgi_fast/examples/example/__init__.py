@@ -1,0 +1,1 @@
+"""The catalogs of ``vgi-fast-example-worker``, one module per subject."""

@@ -1,0 +1,126 @@
+"""Producers: rows made from constant arguments."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+from vgi_fast import Arg, BindParams, table
+
+Count = Annotated[int, Arg(doc="Number of rows", ge=0)]
+Start = Annotated[int, Arg(doc="First value")]
+Stop = Annotated[int, Arg(doc="End, not included")]
+
+VALUE: Final = {"value": "int64"}
+SERIES_ROWS: Final = 1024
+PAIRS: Final = 5
+
+
+def _parts(values: range, size: int) -> Iterator[range]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+@table(
+    columns={"n": "int64"},
+    cardinality=lambda args: args.count,
+    projection_pushdown=True,
+    categories=["generator", "utility"],
+)
+def sequence(
+    count: Count,
+    *,
+    batch_size: Annotated[int, Arg(doc="Rows per batch", ge=1)] = 2048,
+    increment: Annotated[int, Arg(doc="Difference of neighbours", ge=1)] = 1,
+) -> Iterator[dict[str, Any]]:
+    """Generates a sequence of integers from 0 to n-1"""
+    import numpy as np
+
+    for part in _parts(range(0, count * increment, increment), batch_size):
+        yield {"n": np.arange(part.start, part.stop, part.step)}
+
+
+@table(name="make_series", columns=VALUE, cardinality=lambda args: args.count)
+def series_of_count(count: Count) -> Iterator[range]:
+    """Generate integers from 0 to count-1"""
+    return _parts(range(count), SERIES_ROWS)
+
+
+@table(name="make_series", columns=VALUE)
+def series_of_text(values: Annotated[str, Arg(doc="Integers between commas")]) -> list[int]:
+    """Parse comma-separated integers into rows"""
+    return [int(value) for value in values.split(",")]
+
+
+@table(name="make_series", columns={"value": "float64"}, cardinality=10)
+def series_of_step(step: Annotated[float, Arg(doc="Difference of neighbours")]) -> list[float]:
+    """Generate 10 float values with given step size"""
+    return [step * row for row in range(10)]
+
+
+@table(name="make_series", columns=VALUE)
+def series_between(start: Start, stop: Stop) -> Iterator[range]:
+    """Generate integers from start to stop-1"""
+    return _parts(range(start, stop), SERIES_ROWS)
+
+
+@table(name="make_series", columns=VALUE)
+def series_with_step(
+    start: Start, stop: Stop, step: Annotated[int, Arg(doc="Difference of neighbours", ge=1)]
+) -> Iterator[range]:
+    """Generate integers from start to stop-1 with step"""
+    return _parts(range(start, stop, step), SERIES_ROWS)
+
+
+@table(name="make_pairs", columns={"a": "int64", "b": "int64"})
+def pairs_of_numbers(start: Start, stop: Stop) -> dict[str, range]:
+    """Generate integer pairs (i, i*2)"""
+    return {"a": range(start, stop), "b": range(2 * start, 2 * stop, 2)}
+
+
+@table(name="make_pairs", columns={"a": "int64", "b": "utf8"}, cardinality=PAIRS)
+def pairs_mixed(start: Start, label: str) -> dict[str, Any]:
+    """Generate mixed int/string pairs"""
+    return {"a": range(start, start + PAIRS), "b": [f"{label}{row}" for row in range(PAIRS)]}
+
+
+@table(name="make_pairs", columns={"a": "utf8", "b": "utf8"}, cardinality=PAIRS)
+def pairs_of_texts(prefix: str, suffix: str) -> dict[str, list[str]]:
+    """Generate string pairs with prefix and suffix"""
+    return {name: [f"{text}{row}" for row in range(PAIRS)] for name, text in (("a", prefix), ("b", suffix))}
+
+
+def _numbered(type: str, params: BindParams[Any]) -> dict[str, str]:
+    return {f"v{index}": type for index in range(len(params.args.values))}
+
+
+@table(name="repeat_value", columns=lambda params: _numbered("int64", params), cardinality=lambda args: args.count)
+def repeat_numbers(count: int, *values: int) -> dict[str, list[int]]:
+    """Rows that all hold the same numbers"""
+    return {f"v{index}": [value] * count for index, value in enumerate(values)}
+
+
+@table(name="repeat_value", columns=lambda params: _numbered("utf8", params), cardinality=lambda args: args.count)
+def repeat_texts(count: int, *values: str) -> dict[str, list[str]]:
+    """Rows that all hold the same texts"""
+    return {f"v{index}": [value] * count for index, value in enumerate(values)}
+
+
+@table(columns={"n": "int64", "label": "utf8"}, cardinality=3)
+def global_table() -> dict[str, Any]:
+    """Table function that is also published globally"""
+    return {"n": range(3), "label": [f"global_table:{row}" for row in range(3)]}
+
+
+FUNCTIONS: Final = [
+    sequence,
+    series_of_count,
+    series_of_text,
+    series_of_step,
+    series_between,
+    series_with_step,
+    pairs_of_numbers,
+    pairs_mixed,
+    pairs_of_texts,
+    repeat_numbers,
+    repeat_texts,
+    global_table,
+]
