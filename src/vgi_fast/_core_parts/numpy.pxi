@@ -126,7 +126,8 @@ cdef object numpy_of_node(DataType t, PlanNode *p, Node *n, object owner):
     cdef object flags
     cdef npy_intp length = n.length
     cdef int64_t i
-    cdef object out
+    cdef object out, value
+    cdef PyObject **slots
     need_numpy()
     if t.id == T_BOOL:
         flags = PyArray_SimpleNew(1, &length, NPY_BOOL)
@@ -137,9 +138,49 @@ cdef object numpy_of_node(DataType t, PlanNode *p, Node *n, object owner):
         out = view_memory(t, n.buf[1] + n.offset * p.width, length, owner)
         return out.astype("M8[D]") if t.id == T_DATE32 else out
     out = np.empty(length, dtype=object)
+    slots = <PyObject **> PyArray_DATA(raw(out))
     for i in range(length):
-        out[i] = value_at(t, p, n, i)
+        value = text_or_none(t, p, n, i) if p.layout in (L_VAR32, L_VAR64, L_VIEW) else value_at(t, p, n, i)
+        Py_INCREF(value)
+        Py_XDECREF(slots[i])
+        slots[i] = <PyObject *> value
     return out
+
+
+cdef extern from "Python.h":
+    object PyUnicode_New(Py_ssize_t size, uint32_t largest)
+    void *PyUnicode_DATA(object text)
+
+
+cdef inline object text_or_none(DataType t, PlanNode *p, Node *n, int64_t i):
+    """``value_at`` for strings and binaries; ASCII is copied without looking at it twice."""
+    cdef const uint8_t *data = NULL
+    cdef int64_t size = 0
+    cdef object text
+    if n.buf[0] != NULL and not get_bit(n.buf[0], n.offset + i):
+        return None
+    if t.id == T_BINARY or t.id == T_LARGE_BINARY or t.id == T_BINARY_VIEW:
+        return text_value(t, p, n, n.offset + i)
+    slot_text_bytes(p, n, n.offset + i, &data, &size)
+    if size == 0 or not is_ascii(data, size):
+        return text_value(t, p, n, n.offset + i)
+    text = PyUnicode_New(size, 127)
+    memcpy(PyUnicode_DATA(text), data, size)
+    return text
+
+
+cdef inline bint is_ascii(const uint8_t *s, int64_t n) noexcept nogil:
+    cdef uint64_t seen = 0
+    cdef uint64_t word
+    cdef int64_t i = 0
+    while n - i >= 8:
+        memcpy(&word, s + i, 8)
+        seen |= word
+        i += 8
+    while i < n:
+        seen |= s[i]
+        i += 1
+    return not (seen & <uint64_t> 0x8080808080808080)
 
 
 cdef object numpy_of_array(Array a):
