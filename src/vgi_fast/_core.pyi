@@ -236,6 +236,8 @@ class Input:
     @property
     def open(self) -> bool:
         """A stream's schema was read and its end was not."""
+    def wait(self, timeout_ms: int) -> bool:
+        """Whether something can be read, end of file included, within that time."""
     @property
     def truncated(self) -> bool:
         """The input ended before the end marker of the last stream."""
@@ -341,6 +343,9 @@ def serve_producer(
 
 def plain_batch(schema: Schema, columns: dict[str, Any]) -> RecordBatch | None:
     """A batch over NumPy columns that are already as declared; None where any needs a closer look."""
+
+def load_numpy() -> None:
+    """Import NumPy now, which the first array would otherwise wait for."""
 
 def set_validation(level: str) -> None:
     """``"standard"``: structure, always on; ``"full"``: also UTF-8. ``"none"`` is taken as standard."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from tests.generators import TYPES, random_array, sliced_array
-from vgi_fast._core import Array, DataType
+from vgi_fast._core import Array, DataType, Schema, plain_batch
 from vgi_fast.errors import TypeMismatchError
 
 NUMBERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
@@ -246,3 +246,48 @@ def test_an_array_shares_what_its_author_changes() -> None:
     values[0] = 7
     assert array.to_pylist() == [7, 1, 2]
     assert Array.from_numpy(values.astype("int32"), "int64").to_pylist() == [7, 1, 2]
+
+
+# ---- plain_batch ----
+
+
+def test_plain_columns() -> None:
+    schema = Schema.parse("n: int64, x: float32")
+    columns: dict[str, Any] = {"x": np.arange(3, dtype="float32"), "n": np.arange(3)}
+    batch = plain_batch(schema, columns)
+    assert batch is not None
+    del columns["n"], columns["x"]
+    assert batch.to_pydict() == {"n": [0, 1, 2], "x": [0.0, 1.0, 2.0]}
+    batch.to_arrow().validate(full=True)
+    assert plain_batch(schema, {"n": np.arange(0), "x": np.zeros(0, "float32")}) is not None
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"n": np.arange(3)},
+        {"n": np.arange(3), "x": [1.0, 2.0, 3.0]},
+        {"n": np.arange(3), "x": np.arange(3)},
+        {"n": np.arange(3), "x": np.zeros(2, "float32")},
+        {"n": np.arange(3), "x": np.zeros((3, 1), "float32")},
+        {"n": np.arange(6)[::2], "x": np.zeros(3, "float32")},
+        {"n": np.arange(3).astype(">i8"), "x": np.zeros(3, "float32")},
+        {"n": np.ma.MaskedArray([1, 2, 3]), "x": np.zeros(3, "float32")},
+        {"n": None, "x": np.zeros(3, "float32")},
+    ],
+)
+def test_columns_that_need_a_closer_look(columns: dict[str, Any]) -> None:
+    assert plain_batch(Schema.parse("n: int64, x: float32"), columns) is None
+
+
+def test_plain_columns_of_other_types() -> None:
+    for text, values in [
+        ("bool", np.ones(1, bool)),
+        ("utf8", np.array(["a"])),
+        ("timestamp[us]", np.zeros(1, "M8[us]")),
+    ]:
+        assert plain_batch(Schema.of({"c": text}), {"c": values}) is None
+    assert plain_batch(Schema([]), {}) is None
+    with pytest.raises(TypeError):
+        plain_batch(Schema([]), None)  # type: ignore[arg-type]

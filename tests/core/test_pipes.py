@@ -283,6 +283,43 @@ def test_signals_are_handled_while_waiting(pipe: Pipe) -> None:
         signal.signal(signal.SIGALRM, before)
 
 
+def test_truncated(pipes: Callable[[], Pipe]) -> None:
+    """A stream that ends with the input, without its end marker."""
+    data = encode_stream(NUMBERS, [numbers(0, 2)])
+    for part, truncated in ((data, False), (data[:-8], True)):
+        for read in (read_all, Input.drain):
+            pipe = pipes()
+            os.write(pipe.write, part)
+            pipe.close_write()
+            input = Input(pipe.read)
+            assert not input.truncated
+            input.read_schema()
+            read(input)
+            assert not input.open
+            assert input.truncated == truncated
+            pipe.finish()
+
+
+def test_wait(pipe: Pipe) -> None:
+    input = Input(pipe.read)
+    assert not input.wait(0)
+    data = encode_stream(NUMBERS, [numbers(0, 2)] * 2)
+    os.write(pipe.write, data)
+    assert input.wait(0)
+    input.read_schema()
+    for _ in range(2):
+        assert input.wait(0)
+        assert input.read_batch() is not None
+    assert input.wait(0)
+    assert input.read_batch() is None
+    assert not input.wait(0)
+    pipe.close_write()
+    assert input.wait(10_000)
+    assert input.read_schema() is None
+    assert input.wait(0)
+    assert Input(b"").wait(0)
+
+
 # ---- memory ----
 
 

@@ -229,13 +229,19 @@ def test_numpy_dtypes() -> None:
 
 def test_nesting_is_limited() -> None:
     assert DataType("list<" * 40 + "int8" + ">" * 40).kind == "list"
-    with pytest.raises((ValueError, ProtocolError, RecursionError)):
-        DataType("list<" * 500 + "int8" + ">" * 500).__arrow_c_schema__()
     deep = pa.int8()
     for _ in range(100):
         deep = pa.list_(deep)
     with pytest.raises(ProtocolError, match="nest deeper"):
         DataType.of(deep)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the text form is read to any depth, and ends in a stack overflow at some 10,000"
+)
+def test_nesting_of_text_is_limited() -> None:
+    with pytest.raises(ValueError, match="nest"):
+        DataType("list<" * 500 + "int8" + ">" * 500)
 
 
 def test_internal_classes_are_not_made_by_hand() -> None:

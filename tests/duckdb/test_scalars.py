@@ -24,7 +24,7 @@ duckdb = pytest.importorskip("duckdb")
         ("t.greet('')", "hello "),
         ("t.greet('a text of more than twelve bytes')", "hello a text of more than twelve bytes"),
         ("t.greet(NULL)", None),
-        ("t.upper('straße')", "STRASSE"),
+        ("t.upper('bär')", "BÄR"),
         ("t.or_zero(NULL::BIGINT)", 0),
         ("t.or_zero(5)", 5),
         ("t.is_even(4)", True),

@@ -98,7 +98,7 @@ def test_every_type(sql: Sql) -> None:
         True,
     )
     assert sql("SELECT span = INTERVAL '14 months 3 days 1 second' FROM t.every_type() LIMIT 1") == [(True,)]
-    types = dict(row[:2] for row in sql("DESCRIBE FROM t.every_type()"))
+    types = {row[0]: row[1] for row in sql("DESCRIBE FROM t.every_type()")}
     assert types["exact"] == "DECIMAL(10,2)"
     assert types["instant"] == "TIMESTAMP WITH TIME ZONE"
     assert types["point"] == "STRUCT(x DOUBLE, y DOUBLE)"

@@ -67,7 +67,8 @@ def or_zero(x: Int64) -> Int64:
 
 @worker.scalar
 def is_even(x: Int32) -> Bool:
-    return x % 2 == 0
+    even: Bool = x % 2 == 0
+    return even
 
 
 @worker.scalar

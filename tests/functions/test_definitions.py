@@ -161,6 +161,8 @@ def test_ufuncs_and_kernels() -> None:
     ):
         with pytest.raises(DefinitionError, match=text):
             worker.register_ufunc("f", *arguments)
+    with pytest.raises(DefinitionError, match=r"docs has \['y'\], but the signature is 'x: float64 -> float64'"):
+        worker.register_ufunc("f", np.sqrt, "x: float64 -> float64", docs={"y": "Not there"})
     with pytest.raises(DefinitionError, match="no C type is known for utf8"):
         worker.register_kernel("f", 1, "utf8 -> utf8")
 

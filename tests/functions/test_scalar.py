@@ -62,6 +62,18 @@ def test_special_null_handling_gives_masked_arrays(demo: Worker, peer: Connect) 
     assert peer(demo).scalar("fill", ("int64", [1, 2])) == [1, 2]
 
 
+def test_nulls_may_reach_the_author_of_a_default_function(demo: Worker, peer: Connect) -> None:
+    @demo.scalar(propagate_nulls=False)
+    def shown(x: Int64, text: Utf8) -> Utf8:
+        assert isinstance(x, np.ma.MaskedArray)
+        return np.array([f"{number} {word}" for number, word in zip(x.tolist(), text.tolist(), strict=True)], object)
+
+    served = peer(demo)
+    assert served.scalar("shown", ("int64", [1, None]), ("utf8", [None, "a"])) == ["1 None", "None a"]
+    (info,) = served.functions("SCALAR_FUNCTION")
+    assert info["null_handling"] == "DEFAULT"
+
+
 def test_pyarrow_columns(demo: Worker, peer: Connect) -> None:
     @demo.scalar
     def upper(text: pa.StringArray) -> pa.StringArray:
@@ -179,6 +191,25 @@ def test_a_ufunc_takes_constants(demo: Worker, peer: Connect) -> None:
     demo.register_ufunc("times", np.multiply, "value: int64, factor: const int64 -> int64")
     served = peer(demo)
     assert served.scalar("times", ("int64", [1, None, 3]), constants=[7]) == [7, None, 21]
+
+
+def test_a_ufunc_by_name_is_found_when_called(demo: Worker, peer: Connect) -> None:
+    demo.register_ufunc("times", "numpy.multiply", "value: int64, factor: const int64 -> int64", description="Times")
+    demo.register_ufunc("lost", "numpy.no_such_ufunc", "float64 -> float64")
+    demo.register_ufunc("unary", "numpy.hypot", "float64 -> float64")
+    served = peer(demo)
+    assert served.scalar("times", ("int64", [3, None]), constants=[4]) == [12, None]
+    assert served.scalar("times", ("int64", [3]), constants=[5]) == [15]
+    for name, text in (("lost", "there is no ufunc 'numpy.no_such_ufunc'"), ("unary", "hypot takes 2 and gives 1")):
+        with pytest.raises(RemoteFailure, match=f"DefinitionError: scalar function '{name}': {text}"):
+            served.scalar(name, ("float64", [1.0]))
+
+
+def test_arguments_of_a_ufunc_have_docs(demo: Worker, peer: Connect) -> None:
+    demo.register_ufunc("hypot", np.hypot, "x: float64, y: float64 -> float64", docs={"x": "One leg"})
+    (info,) = peer(demo).functions("SCALAR_FUNCTION")
+    arguments = pa.ipc.read_schema(pa.py_buffer(info["arguments"]))
+    assert [field.metadata for field in arguments] == [{b"vgi_doc": b"One leg"}, None]
 
 
 def test_a_c_function_runs_without_python(demo: Worker, peer: Connect) -> None:

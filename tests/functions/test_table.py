@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -313,6 +313,24 @@ class SequenceFunction(TableFunctionGenerator[SequenceArgs, Counter]):
         stop = min(state.next + params.args.batch_size, params.args.count)
         out.emit({"n": range(state.next, stop)}, cache_control={"ttl": 5} if state.next == 0 else None)
         state.next = stop
+
+
+def test_arguments_may_be_a_named_tuple(demo: Worker, peer: Connect) -> None:
+    class RangeArgs(NamedTuple):
+        stop: Annotated[int, Arg(doc="End")]
+        start: Annotated[int, Arg(doc="Begin")] = 1
+
+    class Range(TableFunctionGenerator[RangeArgs]):
+        FIXED_SCHEMA = "n: int64"
+
+        @classmethod
+        def process(cls, params: ProcessParams[RangeArgs], state: None, out: OutputCollector) -> None:
+            out.emit({"n": range(params.args.start, params.args.stop)})
+            out.finish()
+
+    demo.add(Range)
+    assert peer(demo).table("range", 4).rows() == {"n": [1, 2, 3]}
+    assert peer(demo).table("range", 4, named={"start": 3}).rows() == {"n": [3]}
 
 
 def test_a_class_with_state(demo: Worker, peer: Connect) -> None:

@@ -58,11 +58,23 @@ cdef int[N_TYPES] NPY_TYPES = [
 cdef int need_numpy() except -1:
     global numpy_ready, np
     if not numpy_ready:
-        import numpy
+        import gc
+        was_enabled = gc.isenabled()
+        gc.disable()        # its hundred modules are no garbage
+        try:
+            import numpy
+        finally:
+            if was_enabled:
+                gc.enable()
         np = numpy
         import_numpy_c()
         numpy_ready = True
     return 0
+
+
+def load_numpy():
+    """Import NumPy now, which the first array would otherwise wait for."""
+    need_numpy()
 
 
 cdef DataType type_of_dtype(object dtype):

@@ -287,6 +287,19 @@ cdef class Input:
             self.cut = kind == FRAME_EOF
             return None
 
+    def wait(self, int timeout_ms):
+        """Whether something can be read, end of file included, within that time."""
+        cdef pollfd p
+        cdef int n
+        if self.end != self.start + self.frame_size or self.fd < 0 or self.at_eof:
+            return True
+        p.fd = self.fd
+        p.events = POLLIN
+        p.revents = 0
+        with nogil:
+            n = c_poll(&p, 1, timeout_ms)
+        return n != 0
+
     @property
     def truncated(self):
         """The input ended before the end marker of the last stream."""

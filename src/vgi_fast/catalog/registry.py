@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.errors import ArgumentError, DefinitionError
 from vgi_fast.functions import scalar, table
+from vgi_fast.functions.annotations import NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
@@ -58,6 +59,16 @@ class Registry:
         for catalog in self.catalogs.values():
             for name in catalog.global_functions:
                 self.global_function(catalog, name)
+
+    def delivers_numpy(self) -> bool:
+        """Whether any scalar function receives NumPy arrays."""
+        return any(
+            column.form == NUMPY
+            for (_, _, kind, _), overloads in self._functions.items()
+            if kind == "scalar"
+            for spec in overloads
+            for column in spec.signature.columns
+        )
 
     def in_schema(self, catalog: str, schema: str, kind: str | None = None) -> Iterator[FunctionSpec]:
         """Functions in the order of registration, overloads side by side."""

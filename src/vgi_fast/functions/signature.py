@@ -385,6 +385,8 @@ def _class_field(
 
 
 def _class_default(cls: type, name: str) -> Any:
+    if issubclass(cls, tuple):  # a NamedTuple, whose attributes are its accessors
+        return getattr(cls, "_field_defaults", {}).get(name, MISSING)
     field = getattr(cls, "__dataclass_fields__", {}).get(name)
     if field is None:
         return getattr(cls, name, MISSING)

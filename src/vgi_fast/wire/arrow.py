@@ -14,6 +14,7 @@ from vgi_fast._core import (
     decode_stream,
     encode_row,
     encode_stream,
+    load_numpy,
     plain_batch,
     set_validation,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "empty_schema",
     "encode_row",
     "encode_stream",
+    "load_numpy",
     "plain_batch",
     "schema_from_bytes",
     "set_validation",

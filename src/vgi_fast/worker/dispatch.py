@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Reply", "Service", "Session"]
 
+_IDLE_MS: Final = 20
+"""A client that sends nothing for so long is waiting for its user."""
+
 
 class Reply:
     """A response that is always the same, kept as the complete stream."""
@@ -68,6 +71,8 @@ class Service:
         self.handlers: dict[str, Callable[[Call, dict[str, Any]], bytes | Reply | None]] = HANDLERS
         self.builtins = BUILTINS
         self.invocations = InvocationCache(self._candidates)
+        self.prepare: Callable[[], None] | None = None
+        """What can be done ahead of the first query, as soon as a client leaves time for it."""
         self.replies: dict[Any, Reply] = {}
         """Constant responses, by whatever determines them."""
 
@@ -157,7 +162,9 @@ class Session:
         """Returns when the peer has left or has sent something that is not a request."""
         try:
             while self.serve_one():
-                pass
+                if self.service.prepare is not None and not self.input.wait(_IDLE_MS):
+                    prepare, self.service.prepare = self.service.prepare, None
+                    prepare()
         except TransportError:
             self.output.discard()
 

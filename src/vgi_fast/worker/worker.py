@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -11,6 +12,7 @@ from vgi_fast.errors import DefinitionError, TransportError
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
+from vgi_fast.wire.arrow import load_numpy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -152,6 +154,8 @@ class Worker:
         if self._service is None or describe != self._service.describe or log is not None:
             self._registry.check()
             self._service = Service(self._registry, name=self.name, describe=describe, log=log)
+            if self._registry.delivers_numpy():
+                self._service.prepare = load_numpy
         return self._service
 
     def serve(self, connection: Connection | None = None, *, describe: bool = False, log: Log | None = None) -> None:
@@ -198,6 +202,9 @@ class Worker:
         options.notice(self.name)
         try:
             gc.freeze()  # what was imported stays; collections while serving need not look at it
+            if "numpy" not in sys.modules:
+                # DuckDB starts a process for each of its threads; a pool of BLAS threads in each is start-up time.
+                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             options.log.write("INFO", "vgi.worker", "worker_starting", name=self.name)
             if options.unix is not None or options.tcp is not None:
                 self._listen(options)

@@ -54,10 +54,14 @@ multiply = scalar.from_ufunc(
     "value: int64, factor: const int64 -> int64",
     description="Multiplies a value by a constant factor",
     docs={"value": "Integer value to multiply", "factor": "Multiplication factor"},
+    examples=["SELECT example.multiply(n, 3) FROM example.sequence(5)"],
 )
 
 
-@scalar(returns=lambda params: _promoted(params.input_types[0]))
+@scalar(
+    returns=lambda params: _promoted(params.input_types[0]),
+    examples=[("SELECT example.double(1.25::DECIMAL(10, 2))", "One digit more than the argument", "2.50")],
+)
 def double(value: Annotated[Array, Param(type_bound=_is_multipliable_type)]) -> Any:
     """Doubles numeric values
 

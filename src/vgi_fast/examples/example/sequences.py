@@ -24,6 +24,10 @@ def _parts(values: range, size: int) -> Iterator[range]:
     cardinality=lambda args: args.count,
     projection_pushdown=True,
     categories=["generator", "utility"],
+    examples=[
+        "SELECT * FROM example.sequence(10)",
+        ("SELECT * FROM example.sequence(5, increment := 10)", "0, 10, 20, 30, 40"),
+    ],
 )
 def sequence(
     count: Count,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from vgi_fast import (
     Arg,
@@ -135,23 +135,21 @@ def scoped_secret_demo(
     yield {"scope": [path], "found": [secret is not None], "secret_keys": [",".join(secret or ())]}
 
 
-class MultiSecretDemo(TableFunctionGenerator["MultiSecretDemo.FunctionArguments"]):
+class PathArguments(NamedTuple):
+    path: Path
+
+
+class MultiSecretDemo(TableFunctionGenerator[PathArguments]):
     """Asks for several secrets at once and takes the one that covers a path best"""
 
-    class FunctionArguments:
-        path: Path
-
-        def __init__(self, path: str) -> None:
-            self.path = path
-
     @classmethod
-    def on_bind(cls, params: BindParams[FunctionArguments]) -> dict[str, str]:
+    def on_bind(cls, params: BindParams[PathArguments]) -> dict[str, str]:
         for scope in ("s3://bucket-a/", "s3://bucket-b/"):
             params.secrets.get(SECRET, scope)
         return {"api_key": "utf8"}
 
     @classmethod
-    def process(cls, params: ProcessParams[FunctionArguments], state: None, out: OutputCollector) -> None:
+    def process(cls, params: ProcessParams[PathArguments], state: None, out: OutputCollector) -> None:
         best = params.secrets.find(SECRET, params.args.path)
         out.emit({"api_key": [best.get("api_key", "") if best is not None else ""]})
         out.finish()
