@@ -19,16 +19,9 @@ if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
 TYPES: Final[dict[str, pa.DataType]] = {
+    **{f"{sign}int{bits}": getattr(pa, f"{sign}int{bits}")() for sign in ("", "u") for bits in (8, 16, 32, 64)},
     "null": pa.null(),
     "bool": pa.bool_(),
-    "int8": pa.int8(),
-    "int16": pa.int16(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "uint8": pa.uint8(),
-    "uint16": pa.uint16(),
-    "uint32": pa.uint32(),
-    "uint64": pa.uint64(),
     "float16": pa.float16(),
     "float32": pa.float32(),
     "float64": pa.float64(),

@@ -93,9 +93,7 @@ class Field:
 class Schema:
     """Fields in order. ``serialize()`` is one encapsulated Schema message, without end marker (01 §1.7)."""
 
-    def __init__(
-        self, fields: Iterable[Field], metadata: Mapping[bytes | str, bytes | str] | None = None
-    ) -> None: ...
+    def __init__(self, fields: Iterable[Field], metadata: Mapping[bytes | str, bytes | str] | None = None) -> None: ...
     @staticmethod
     def parse(text: str) -> Schema:
         """From the text form ``"a: int64!, b: list<utf8>"``; the empty string is the empty schema."""

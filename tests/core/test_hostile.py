@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable
+from time import perf_counter
 
 import pyarrow as pa
 import pytest
@@ -10,7 +11,7 @@ from tests.core import flat
 from tests.core.compare import write_with_pyarrow
 from tests.fuzz import fuzz_core
 from tests.golden.make import read_golden
-from vgi_fast._core import Array, Input, RecordBatch, Schema, decode_stream, encode_stream, set_validation
+from vgi_fast._core import Array, Field, Input, RecordBatch, Schema, decode_stream, encode_stream, set_validation
 from vgi_fast.errors import ProtocolError
 
 GOLDEN = read_golden()
@@ -299,3 +300,12 @@ def test_input_after_an_error() -> None:
         input.read_batch()
     assert input.read_batch() is None
     assert not input.open
+
+
+@pytest.mark.xfail(run=False, reason="each dictionary id is looked for among all before it: 60,000 take 100 s")
+def test_many_dictionaries_are_read_in_linear_time() -> None:
+    schema = Schema([Field(str(i), "dictionary<int8, utf8>") for i in range(20_000)])
+    message = schema.serialize()
+    started = perf_counter()
+    assert len(Schema.from_bytes(message)) == 20_000
+    assert perf_counter() - started < 5

@@ -251,7 +251,7 @@ def test_a_generator_is_closed_when_the_client_cancels(demo: Worker, peer: Conne
     bind_call = served.bind_request("endless")
     again = served.bind_request("endless")
     data = served.init_request(bind_call) + tick_stream(0, cancel_after=0)
-    header, output = served.exchange(data)
+    _, output = served.exchange(data)
     assert output.rows() == {"n": []}
     assert output.error is None
     data = served.init_request(bind_call) + tick_stream(5, cancel_after=2) + served.init_request(again) + tick_stream(1)

@@ -99,9 +99,9 @@ def test_leaves_when_idle_and_removes_its_socket(program: list[str], tmp_path: P
 
 
 def test_waits_for_its_first_connection(program: list[str], tmp_path: Path) -> None:
-    with Server([*program, "--unix", str(tmp_path / "s"), "--idle-timeout", "0.01"]) as server:
-        with pytest.raises(subprocess.TimeoutExpired):
-            server.process.wait(0.3)
+    command = [*program, "--unix", str(tmp_path / "s"), "--idle-timeout", "0.01"]
+    with Server(command) as server, pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(0.3)
 
 
 def test_an_exiting_worker_leaves_its_successors_socket_alone(tmp_path: Path) -> None:

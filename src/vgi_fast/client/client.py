@@ -22,7 +22,8 @@ class Client:
     """A worker and one connection to it. One thread at a time.
 
     ``command`` is an argv list, a shell command line as in DuckDB's LOCATION, ``unix://PATH`` or
-    ``tcp://HOST:PORT`` of a worker that listens, or a ``Channel``. ``timeout_s`` bounds each exchange of messages; a worker that is later is ended. Logs go to ``on_log``, else to ``logs``.
+    ``tcp://HOST:PORT`` of a worker that listens, or a ``Channel``. ``timeout_s`` bounds each exchange of
+    messages; a worker that is later is ended. Logs go to ``on_log``, else to ``logs``.
 
         with Client(["python", "worker.py"]) as client:
             catalog = client.attach()

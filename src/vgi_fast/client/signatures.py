@@ -24,12 +24,12 @@ _FAMILIES: Final[dict[str, tuple[str, int]]] = {
     "decimal128": ("number", 5),
     "float32": ("number", 7),
     "float64": ("number", 8),
-    **{kind: ("text", 0) for kind in ("utf8", "large_utf8", "utf8_view")},
-    **{kind: ("bytes", 0) for kind in ("binary", "large_binary", "binary_view", "fixed_size_binary")},
+    **dict.fromkeys(("utf8", "large_utf8", "utf8_view"), ("text", 0)),
+    **dict.fromkeys(("binary", "large_binary", "binary_view", "fixed_size_binary"), ("bytes", 0)),
     "date32": ("time", 0),
     "date64": ("time", 1),
     "timestamp": ("time", 2),
-    **{kind: ("list", 0) for kind in ("list", "large_list", "fixed_size_list")},
+    **dict.fromkeys(("list", "large_list", "fixed_size_list"), ("list", 0)),
 }
 
 

@@ -313,7 +313,7 @@ def is_known_base(base: Any) -> bool:
 
 def column_form(annotation: Annotation, base: Any) -> str | None:
     """How a column annotated like this is delivered; None when the annotation is not a column's."""
-    if base is Numpy or annotation.column is not None and base is Any:
+    if base is Numpy or (annotation.column is not None and base is Any):
         return NUMPY
     if is_numpy_array(base):
         return MASKED if (get_origin(base) or base).__name__ == "MaskedArray" else NUMPY

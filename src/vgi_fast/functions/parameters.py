@@ -81,17 +81,10 @@ class ParameterOptions:
         arrow_type: TypeLike | type | None = None,
         type_bound: Callable[[Any], bool] | Iterable[Callable[[Any], bool]] | None = None,
     ) -> None:
-        self.doc = doc
-        self.default = default
-        self.choices = choices
-        self.ge = ge
-        self.le = le
-        self.gt = gt
-        self.lt = lt
-        self.pattern = pattern
-        self.varargs = varargs
-        self.arrow_type = arrow_type
-        self.type_bound = type_bound
+        self.doc, self.default, self.varargs = doc, default, varargs
+        self.arrow_type, self.type_bound = arrow_type, type_bound
+        self.choices, self.pattern = choices, pattern
+        self.gt, self.ge, self.lt, self.le = gt, ge, lt, le
 
     def __repr__(self) -> str:
         set_names = [n for n in ParameterOptions.__slots__ if getattr(self, n) not in (None, False, MISSING)]

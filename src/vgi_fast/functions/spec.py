@@ -26,21 +26,21 @@ SPECS_ATTRIBUTE: Final = "__vgi_functions__"
 """Where a decorated function and a function class keep their specs."""
 
 _NOT_YET: Final = (
-    "filter_pushdown",
     "auto_apply_filters",
-    "sampling_pushdown",
+    "distinct_dependent",
+    "filter_pushdown",
+    "has_finalize",
     "late_materialization",
+    "order_dependent",
+    "partition_kind",
+    "requires_input_batch_index",
+    "sampling_pushdown",
+    "sink_order_dependent",
+    "source_order_dependent",
+    "streaming_partitioned",
     "supported_expression_filters",
     "supports_batch_index",
-    "partition_kind",
-    "has_finalize",
-    "source_order_dependent",
-    "sink_order_dependent",
-    "requires_input_batch_index",
-    "order_dependent",
-    "distinct_dependent",
     "supports_window",
-    "streaming_partitioned",
 )
 _SWITCHED_OFF: Final = (None, False, "", "NOT_PARTITIONED")
 
