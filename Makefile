@@ -54,7 +54,8 @@ lint:
 	ruff check .
 	ruff format --check .
 	mypy src tests
-	MYPYPATH=src $(PYTHON) -m mypy.stubtest vgi_fast._core --allowlist tests/core/stubtest_allowlist.txt
+	MYPYPATH=src $(PYTHON) -m mypy.stubtest vgi_fast._core --mypy-config-file pyproject.toml \
+		--allowlist tests/core/stubtest_allowlist.txt
 	@mkdir -p build/lint
 	@# Joined, so that what one part imports for another counts as used.
 	awk '/^include "/ {gsub(/"/, "", $$2); file = "src/vgi_fast/" $$2; \

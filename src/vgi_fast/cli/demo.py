@@ -144,7 +144,7 @@ def _through_duckdb(console: "Console") -> None:
     try:
         connection = connect()
     except ModuleNotFoundError:
-        console.print("DuckDB SQL: skipped, duckdb is not installed (pip install 'vgi-fast[sql]')")
+        console.print("DuckDB SQL: skipped, duckdb is not installed (pip install 'vgi-fast[sql]')", markup=False)
         return
     except ExtensionError as error:
         console.print(f"DuckDB SQL: skipped. {error}", highlight=False, markup=False)
