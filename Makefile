@@ -23,11 +23,8 @@ test:
 	$(PYTHON) -m pytest
 
 bench:  ## every benchmark prints a table and appends to benchmarks/results
-	for name in benchmarks/core/[a-s]*.py benchmarks/e2e/[a-z]*.py; do \
-		case $$name in */test_*) continue;; esac; \
-		module=$$(echo $${name%.py} | tr / .); \
-		grep -q '__main__' $$name || continue; \
-		$(PYTHON) -m $$module || exit 1; \
+	for name in $$(grep -l __main__ benchmarks/core/*.py benchmarks/e2e/*.py); do \
+		$(PYTHON) -m $$(echo $${name%.py} | tr / .) || exit 1; \
 	done
 
 asan-build:
@@ -36,7 +33,7 @@ asan-build:
 		--build-base $(ASAN)/objects --build-lib $(ASAN)
 
 asan: asan-build  ## tests of the core under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(SANITIZED) $(PYTHON) -m pytest tests/core
+	$(SANITIZED) $(PYTHON) -m pytest --capture=sys tests/core
 
 fuzz: asan-build  ## mutated messages on the sanitizer build; FUZZ_COUNT, FUZZ_SEED, FUZZ_JOBS
 	$(SANITIZED) nice $(PYTHON) -m tests.fuzz.fuzz_core --count $(FUZZ_COUNT) --seed $(FUZZ_SEED) \

@@ -316,7 +316,9 @@ def _struct_array(rng: Random, type: Any, length: int, null_share: float) -> pa.
 
 def _union_array(rng: Random, type: Any, length: int, null_share: float) -> pa.Array:
     members = [rng.randrange(type.num_fields) for _ in range(length)]
-    codes = pa.py_buffer(bytes(type.type_codes[m] for m in members))
+    # pyarrow's writer copies the slices of a union from longer pieces of these buffers than they are.
+    padding = bytes(64)
+    codes = pa.py_buffer(bytes(type.type_codes[m] for m in members) + padding)
     fields = [type.field(i) for i in range(type.num_fields)]
     if type.mode == "sparse":
         children = [_child(rng, field, length, null_share) for field in fields]
@@ -327,7 +329,7 @@ def _union_array(rng: Random, type: Any, length: int, null_share: float) -> pa.A
         offsets.append(counts[member])
         counts[member] += 1
     children = [_child(rng, field, count, null_share) for field, count in zip(fields, counts, strict=True)]
-    packed = pa.py_buffer(struct.pack(f"<{length}i", *offsets))
+    packed = pa.py_buffer(struct.pack(f"<{length}i", *offsets) + padding)
     return pa.Array.from_buffers(type, length, [None, codes, packed], children=children)
 
 

@@ -1,5 +1,6 @@
 """NumPy both ways: dtypes, masks, read-only and strided memory, and what does not fit."""
 
+import datetime as dt
 from random import Random
 from typing import Any
 
@@ -207,8 +208,8 @@ def test_wrong_dtypes(values: Any, text: str) -> None:
         (np.array([2**63], "uint64"), "int64"),
         (np.array([-1]), "uint64"),
         (np.array([2**31]), "int32"),
-        pytest.param(np.array([2**31]), "date32", marks=pytest.mark.xfail(strict=True, reason="wraps around")),
-        pytest.param(np.array([2**40], "M8[D]"), "date32", marks=pytest.mark.xfail(strict=True, reason="wraps around")),
+        pytest.param(np.array([2**31]), "date32"),
+        pytest.param(np.array([2**40], "M8[D]"), "date32"),
     ],
 )
 def test_values_outside_of_the_type(values: Any, text: str) -> None:
@@ -217,7 +218,23 @@ def test_values_outside_of_the_type(values: Any, text: str) -> None:
     assert len(Array.from_numpy(values[:0], text)) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="raises UnicodeDecodeError")
+def test_masked_values_outside_of_the_type() -> None:
+    """A null slot may hold anything."""
+    numbers = np.ma.MaskedArray([1, 2**40], mask=[False, True])
+    assert Array.coerce(numbers, "int32").to_pylist() == [1, None]
+    assert Array.from_numpy(np.array([2**40]), "int32", np.array([True])).to_pylist() == [None]
+
+
+def test_masked_moments() -> None:
+    days = np.ma.MaskedArray(np.array(["NaT", "2024-02-29"], "M8[D]"), mask=[True, False])
+    assert Array.coerce(days, "date32").to_pylist() == [None, dt.date(2024, 2, 29)]
+
+
+def test_not_a_time_is_not_a_date() -> None:
+    with pytest.raises(TypeMismatchError):
+        Array.from_numpy(np.array(["NaT"], "M8[D]"), "date32")
+
+
 def test_bytes_that_are_not_utf8() -> None:
     with pytest.raises(TypeMismatchError):
         Array.from_numpy(np.array([b"\xff"]), "utf8")

@@ -174,7 +174,6 @@ def test_equality() -> None:
     assert one != object()
 
 
-@pytest.mark.xfail(strict=True, reason="__reduce__ names a function that pickle cannot find")
 def test_pickle() -> None:
     schema = Schema([Field("a", "int64", metadata={"x": "1"})], {"k": "v"})
     assert schema.equals(pickle.loads(pickle.dumps(schema)), check_metadata=True)

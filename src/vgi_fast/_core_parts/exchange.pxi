@@ -134,6 +134,8 @@ cdef class ScalarPlan:
         return 0
 
     def apply(self, RecordBatch batch not None):
+        if not compatible(batch.schema, self.input_schema):
+            raise TypeMismatchError(f"Input schema mismatch: expected {self.input_schema}, got {batch.schema}")
         return self.run(batch)
 
     cdef RecordBatch run(self, RecordBatch batch):
@@ -213,9 +215,7 @@ cdef class ScalarPlan:
         a = coerce_array(value, self.result)
         if a.node.length != length:
             self.wrong_length(a.node.length, length)
-        if a.node == a.owner.at and a.owner.count == self.result.span:
-            return a.owner
-        return sliced(a, 0, a.node.length).owner
+        return sliced(a, 0, a.node.length).owner    # its own nodes: nulls are united into them
 
     cdef int wrong_length(self, int64_t got, int64_t expected) except -1:
         from vgi_fast.errors import RowCountMismatchError
@@ -342,7 +342,9 @@ def serve_exchange(Input input not None, Output output not None, Schema input_sc
             return True
         if not same:
             batch = reconcile(batch, input_schema)
-        answer = plan.run(batch) if plan is not None else step(batch)
+        answer = plan.run(batch) if plan is not None else <RecordBatch?> step(batch)
+        if answer is None:
+            raise TypeError("a step returned None, expected a RecordBatch")
         if not output.open:
             output.schema(output_schema)
         if answer.schema is not output_schema and not compatible(answer.schema, output_schema):
@@ -372,6 +374,8 @@ def serve_producer(Input input not None, Output output not None, Schema schema n
         if item is None:
             return False
         batch = <RecordBatch?> (<tuple?> item)[0]
+        if batch is None:
+            raise TypeError("a producer gave None, expected a RecordBatch")
         metadata = (<tuple> item)[1]
         if not output.open:
             output.schema(schema)

@@ -231,6 +231,8 @@ cdef Array array_of_numpy(object values, DataType t, object mask):
     if values.dtype.hasobject or values.dtype.kind in "UST" or LAYOUTS[t.id] not in (L_FIXED, L_BITS) or (
             t.id != T_BOOL and NPY_TYPES[t.id] < 0 and dtype_of(t) is None):
         return array_of_objects(values, t, mask)
+    if mask is not None and mask is not False and not (values.dtype == dtype_of(t)):
+        values = np.where(mask, np.zeros(1, values.dtype), values)      # what is masked need not fit
     values = cast_numpy(values, t)
     nodes = Nodes.new(1, values)
     nodes.at[0].length = len(values)
@@ -255,6 +257,8 @@ cdef object cast_numpy(object values, DataType t):
             source = values.dtype
         want = np.dtype("i4")
         if source.kind == "i":
+            if len(values):
+                check_range(values, want, t)
             return np.ascontiguousarray(values.astype("i4", copy=False))
     else:
         want = dtype_of(t)
@@ -277,7 +281,10 @@ def check_range(values, want, DataType t):
 cdef Array array_of_objects(object values, DataType t, object mask):
     cdef list items
     if values.dtype.kind == "S" and t.id in (T_UTF8, T_LARGE_UTF8, T_UTF8_VIEW):
-        items = [v.decode() for v in values.tolist()]
+        try:
+            items = [v.decode() for v in values.tolist()]
+        except UnicodeDecodeError as e:
+            raise TypeMismatchError(f"Output type mismatch. Bytes that are not UTF-8 for {type_text(t)}: {e}") from None
     elif values.dtype.kind in "Mm":
         items = list(values)
     else:

@@ -50,11 +50,11 @@ cdef int[N_TYPES] FB_TYPES = [
 
 cdef bytes encode_schema(Schema schema):
     cdef Builder b = Builder.new(1024)
-    cdef int64_t next_id = 0
     cdef list fields = []
+    cdef object ids = iter(range(MAX_FIELDS))      # numbered anew, as Output numbers the dictionaries
     cdef uint32_t vector, pairs, header
     for f in schema.fields:
-        fields.append(write_field(b, <Field> f, &next_id))
+        fields.append(write_field(b, <Field> f, ids))
     vector = b.offsets(fields)
     pairs = b.key_values(schema.metadata_)
     b.begin()
@@ -65,20 +65,19 @@ cdef bytes encode_schema(Schema schema):
     return b.framed()
 
 
-cdef uint32_t write_field(Builder b, Field f, int64_t *next_id) except? 0:
+cdef uint32_t write_field(Builder b, Field f, object ids) except? 0:
     cdef DataType stored = f.type
     cdef uint32_t name, table, children, encoding = 0, pairs
     cdef int64_t id = 0
     cdef list offsets = []
     if stored.id == T_DICTIONARY:
         # An outer dictionary takes its id before the ones inside its values.
-        id = next_id[0]
-        next_id[0] += 1
+        id = next(ids)
         stored = stored.dictionary_values
         if stored.id == T_DICTIONARY:
             raise ProtocolError("a dictionary of dictionaries cannot be written")
     for child in stored.children:
-        offsets.append(write_field(b, <Field> child, next_id))
+        offsets.append(write_field(b, <Field> child, ids))
     table = write_type(b, stored)
     if f.type.id == T_DICTIONARY:
         encoding = write_dictionary_encoding(b, f.type, id)
@@ -186,6 +185,10 @@ cdef Schema schema_from_bytes(object data):
     if slot_u8(&message, 1, 0) != HEADER_SCHEMA:
         malformed("expected a schema message")
     return read_schema_message(&s, &message)
+
+
+def unpickle_schema(data):
+    return schema_from_bytes(data)
 
 
 cdef Schema read_schema_message(Span *s, Table *message):

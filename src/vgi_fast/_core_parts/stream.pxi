@@ -339,9 +339,9 @@ cdef class Input:
         if not slot_table(&self.meta, &self.message, 2, &header):
             malformed("a dictionary message without a dictionary")
         id = slot_i64(&header, 0, 0)
-        if id not in self.schema.dictionary_ids:
+        if id not in self.schema.dictionaries.slots:
             malformed(f"dictionary {id} is not in the schema")
-        slot_number = self.schema.dictionary_ids.index(id)
+        slot_number = self.schema.dictionaries.slots[id]
         t = dictionary_values_of(self.schema.fields, self.schema, slot_number)
         if not slot_table(&self.meta, &header, 1, &data):
             malformed("a dictionary message without values")

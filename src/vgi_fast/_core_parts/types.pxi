@@ -358,8 +358,33 @@ cdef int32_t count_nodes(list types, int depth) except -1:
     return <int32_t> total
 
 
-cdef PlanNode *build_plan(list types, list dictionary_ids, int32_t *n_nodes) except NULL:
-    """Plan of the types side by side. ``dictionary_ids`` collects the id of each dictionary met."""
+@cython.final
+cdef class DictionaryIds:
+    """The dictionaries of a schema: a slot for each id; columns that came with one id share it."""
+    cdef dict slots         # id → slot
+    cdef list ids           # by slot
+
+    @staticmethod
+    cdef DictionaryIds new():
+        cdef DictionaryIds d = DictionaryIds.__new__(DictionaryIds)
+        d.slots = {}
+        d.ids = []
+        return d
+
+    cdef int32_t slot(self, int64_t id) except -1:
+        """``id`` as received, or negative for a dictionary that has none yet."""
+        if id < 0:
+            id = len(self.ids)
+            while id in self.slots:
+                id += 1
+        if id not in self.slots:
+            self.slots[id] = len(self.ids)
+            self.ids.append(id)
+        return self.slots[id]
+
+
+cdef PlanNode *build_plan(list types, DictionaryIds dictionary_ids, int32_t *n_nodes) except NULL:
+    """Plan of the types side by side. ``dictionary_ids`` collects the dictionaries met."""
     cdef int32_t n = count_nodes(types, 0)
     cdef PlanNode *plan = <PlanNode *> calloc(n if n else 1, sizeof(PlanNode))
     cdef int32_t at = 0
@@ -375,7 +400,7 @@ cdef PlanNode *build_plan(list types, list dictionary_ids, int32_t *n_nodes) exc
     return plan
 
 
-cdef int32_t fill_plan(PlanNode *node, DataType t, list dictionary_ids) except -1:
+cdef int32_t fill_plan(PlanNode *node, DataType t, DictionaryIds dictionary_ids) except -1:
     cdef int32_t at = 1
     cdef int i
     node.type = <uint8_t> t.id
@@ -389,11 +414,7 @@ cdef int32_t fill_plan(PlanNode *node, DataType t, list dictionary_ids) except -
         node.width = t.index_type.width_
         node.list_size = t.index_type.id
         if dictionary_ids is not None:
-            if t.dictionary_id >= 0 and t.dictionary_id in dictionary_ids:
-                node.dictionary_slot = <int32_t> dictionary_ids.index(t.dictionary_id)
-            else:
-                node.dictionary_slot = <int32_t> len(dictionary_ids)
-                dictionary_ids.append(t.dictionary_id if t.dictionary_id >= 0 else node.dictionary_slot)
+            node.dictionary_slot = dictionary_ids.slot(t.dictionary_id)
         node.values = build_plan([t.dictionary_values], dictionary_ids, &node.values_span)
     if t.type_codes:
         node.codes = <int8_t *> checked_alloc(len(t.type_codes))
@@ -414,7 +435,8 @@ cdef class Schema:
     cdef PlanNode *plan
     cdef int32_t n_nodes
     cdef int32_t *tops              # plan position of each field
-    cdef list dictionary_ids
+    cdef DictionaryIds dictionaries
+    cdef list dictionary_ids        # by slot
     cdef dict positions             # name → first position
     cdef BatchTemplate plain        # header template without custom_metadata
     cdef BatchTemplate recent       # … with the metadata seen last
@@ -442,8 +464,9 @@ cdef class Schema:
         cdef Py_ssize_t i
         self.fields = fields
         self.metadata_ = metadata
-        self.dictionary_ids = []
-        self.plan = build_plan([(<Field> f).type for f in fields], self.dictionary_ids, &self.n_nodes)
+        self.dictionaries = DictionaryIds.new()
+        self.plan = build_plan([(<Field> f).type for f in fields], self.dictionaries, &self.n_nodes)
+        self.dictionary_ids = self.dictionaries.ids
         self.tops = <int32_t *> checked_alloc(len(fields) * sizeof(int32_t))
         self.positions = {}
         for i in range(len(fields)):
@@ -536,4 +559,4 @@ cdef class Schema:
         return export_schema(self)
 
     def __reduce__(self):
-        return schema_from_bytes, (self.serialize(),)
+        return unpickle_schema, (self.serialize(),)

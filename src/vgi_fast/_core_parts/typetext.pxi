@@ -90,8 +90,16 @@ cdef DataType parse_type(str text):
     cdef DataType t
     cdef Py_ssize_t cut
     cdef str body = text.strip()
+    cdef int depth = 0
     if body in SIMPLE:
         return DataType.new(SIMPLE[body])
+    for c in body:
+        depth += c == "<"
+        if depth > MAX_DEPTH:
+            deepest = nesting(body)
+            if deepest > MAX_DEPTH:
+                raise ValueError(f"cannot read the Arrow type: it nests deeper than {MAX_DEPTH} levels")
+            break
     for cut in range(len(body)):
         if body[cut] in "<[(":
             break
@@ -117,6 +125,18 @@ cdef DataType parse_type(str text):
         t.width_ = parse_count(text, inner)
         return t
     raise bad_type(text, "unknown name")
+
+
+cdef int nesting(str text) except -1:
+    cdef int depth = 0
+    cdef int deepest = 0
+    for c in text:
+        if c == "<":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif c == ">":
+            depth -= 1
+    return deepest
 
 
 cdef int parse_count(str text, str digits) except -1:

@@ -116,7 +116,10 @@ cdef object temporal_value(DataType t, const uint8_t *at):
         return datetime_module.date.fromordinal(719163 + load_i32(at)) if -719162 <= load_i32(at) <= 2932896 \
             else far_value(load_i32(at), "D")
     if t.id == T_DATE64:
-        return datetime_module.date.fromordinal(719163 + load_i64(at) // 86400000)
+        try:
+            return datetime_module.date.fromordinal(719163 + <object> load_i64(at) // 86400000)
+        except (ValueError, OverflowError):
+            return far_value(load_i64(at), "ms")
     if t.id == T_INTERVAL_MONTHS:
         return values_module.MonthDayNano(load_i32(at), 0, 0)
     if t.id == T_INTERVAL_DAY_TIME:
@@ -126,6 +129,8 @@ cdef object temporal_value(DataType t, const uint8_t *at):
     v = load_i32(at) if t.width_ == 4 else load_i64(at)
     micros = <object> v * 1000000 // PER_SECOND[t.unit_] if t.unit_ != 3 else v // 1000
     if t.id == T_TIME32 or t.id == T_TIME64:
+        if not 0 <= micros < 86400000000 or (t.unit_ == 3 and v % 1000):
+            return far_delta(v, UNITS[t.unit_])
         return (datetime_module.datetime.min + datetime_module.timedelta(microseconds=micros)).time()
     if t.unit_ == 3 and v % 1000:
         return far_value(v, "ns") if t.id == T_TIMESTAMP else far_delta(v)
@@ -138,18 +143,25 @@ cdef object temporal_value(DataType t, const uint8_t *at):
         return far_value(v, UNITS[t.unit_]) if t.id == T_TIMESTAMP else far_delta(v, UNITS[t.unit_])
     if t.timezone is None:
         return moment
-    return moment.replace(tzinfo=datetime_module.timezone.utc).astimezone(zone_of(t.timezone))
+    moment = moment.replace(tzinfo=datetime_module.timezone.utc)
+    try:
+        return moment.astimezone(zone_of(t.timezone))
+    except (ValueError, OverflowError):
+        return moment       # the zone's own time is outside of datetime's range
 
 
 cdef object zone_of(str name):
     load_modules()
     if name in ("UTC", "Etc/UTC", "Z", "GMT"):
         return datetime_module.timezone.utc
-    if len(name) == 6 and name[0] in "+-" and name[3] == ":":
-        minutes = int(name[1:3]) * 60 + int(name[4:6])
-        return datetime_module.timezone(datetime_module.timedelta(minutes=-minutes if name[0] == "-" else minutes))
-    import zoneinfo
-    return zoneinfo.ZoneInfo(name)
+    try:
+        if len(name) == 6 and name[0] in "+-" and name[3] == ":":
+            minutes = int(name[1:3]) * 60 + int(name[4:6])
+            return datetime_module.timezone(datetime_module.timedelta(minutes=-minutes if name[0] == "-" else minutes))
+        import zoneinfo
+        return zoneinfo.ZoneInfo(name)
+    except (ValueError, LookupError, OSError):
+        return datetime_module.timezone.utc     # a zone that is not known here does not change the moment
 
 
 def far_value(number, unit):
@@ -374,7 +386,7 @@ cdef int store_fixed(DataType t, uint8_t *at, object v) except -1:
         memcpy(at, &f32, 4)
     elif t.id == T_FLOAT16:
         import struct
-        raw = struct.pack("<e", v)
+        raw = struct.pack("<e", float(v))
         memcpy(at, PyBytes_AS_STRING(raw), 2)
     elif t.id == T_FIXED_SIZE_BINARY:
         raw = bytes(v) if not isinstance(v, (str, int)) else None
@@ -397,7 +409,7 @@ cdef object scaled_decimal(DataType t, object v):
         context.prec = 100
         scaled = number.scaleb(t.scale)
         whole = int(scaled)
-        if whole != scaled or abs(whole) >= 10 ** t.precision:
+        if whole != scaled or abs(whole) >= <object> 10 ** <object> t.precision:
             raise ValueError
     return whole
 
@@ -464,7 +476,10 @@ cdef int fill_texts(DataType t, PlanNode *p, Node *n, list values, Nodes owner) 
         if v is None:
             raw.append(b"")
         elif isinstance(v, str) and is_text:
-            raw.append(v.encode())
+            try:
+                raw.append(v.encode())
+            except UnicodeEncodeError:
+                raise no_fit(v, t, i) from None
         elif isinstance(v, bytes) and not is_text:
             raw.append(v)
         elif isinstance(v, (bytearray, memoryview)) and not is_text:
@@ -559,9 +574,14 @@ cdef int fill_lists(DataType t, PlanNode *p, Node *n, list values, Nodes owner) 
         if v is not None:
             if isinstance(v, (str, bytes)) or not hasattr(v, "__iter__"):
                 raise no_fit(v, t, i)
-            if t.id == T_MAP:
-                v = [{(<Field> inner.children[0]).name: k, (<Field> inner.children[1]).name: x}
-                     for k, x in (v.items() if hasattr(v, "items") else v)]
+            try:
+                if t.id == T_MAP:
+                    v = [{(<Field> inner.children[0]).name: k, (<Field> inner.children[1]).name: x}
+                         for k, x in (v.items() if hasattr(v, "items") else v)]
+                else:
+                    v = list(v)
+            except (TypeError, ValueError):
+                raise no_fit(values[i], t, i) from None
             if p.layout == L_FIXED_LIST and len(v) != p.list_size:
                 raise no_fit(v, t, i)
             flat.extend(v)
@@ -596,16 +616,19 @@ cdef int fill_dictionary(DataType t, PlanNode *p, Node *n, list values, Nodes ow
     cdef list unique = []
     cdef Block indices = new_buffer(owner, len(values) * p.width)
     cdef Nodes held = Nodes.new(p.values_span, None)
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, at
     for i in range(len(values)):
         v = values[i]
         if v is None:
             continue
-        if v not in seen:
-            seen[v] = len(unique)
+        try:
+            at = seen.setdefault((type(v), v), len(unique))     # True is not 1
+        except TypeError:
+            raise no_fit(v, t, i) from None
+        if at == len(unique):
             unique.append(v)
         try:
-            store_int(indices.data + i * p.width, seen[v], p.width, t.index_type.id <= T_INT64)
+            store_int(indices.data + i * p.width, at, p.width, t.index_type.id <= T_INT64)
         except OverflowError:
             raise TypeMismatchError(f"{len(unique)} distinct values do not fit {type_text(t)}") from None
     n.buf[1] = indices.data
