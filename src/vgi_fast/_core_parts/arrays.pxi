@@ -90,7 +90,6 @@ cdef class Array:
 
 cdef Array import_array(object value):
     cdef Imported held
-    cdef ArrowArray *source
     cdef Nodes nodes
     cdef DataType t
     if isinstance(value, Array):
@@ -317,7 +316,6 @@ cdef int build_batch(RecordBatch self, Schema schema, list columns, int64_t leng
 
 
 cdef RecordBatch batch_of_row(Schema schema, object row):
-    cdef Py_ssize_t i
     cdef list arrays = []
     for f in schema.fields:
         arrays.append(array_of_values([row.get((<Field> f).name)], (<Field> f).type))

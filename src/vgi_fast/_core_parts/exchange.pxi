@@ -128,7 +128,8 @@ cdef class ScalarPlan:
                 raise TypeMismatchError("a kernel takes columns only")
             f = <Field> self.input_schema.fields[(<Argument> a).column]
             if LAYOUTS[f.type.id] != L_FIXED or (self.kernel.type is not None and f.type != self.kernel.type):
-                raise TypeMismatchError(f"a kernel of {self.kernel.signature} cannot take column '{f.name}' of {f.type}")
+                raise TypeMismatchError(
+                    f"a kernel of {self.kernel.signature} cannot take column '{f.name}' of {f.type}")
         if self.kernel.type is not None and self.result != self.kernel.type:
             raise TypeMismatchError(f"a kernel of {self.kernel.signature} cannot write {self.result}")
         return 0

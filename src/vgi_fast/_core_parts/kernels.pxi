@@ -5,7 +5,8 @@
 cdef enum:
     RELEASE_ROWS = 16384
 
-ctypedef void (*LoopFunction)(char **args, const intptr_t *dimensions, const intptr_t *strides, void *data) noexcept nogil
+ctypedef void (*LoopFunction)(char **args, const intptr_t *dimensions, const intptr_t *strides,
+                              void *data) noexcept nogil
 ctypedef double (*D1)(double) noexcept nogil
 ctypedef double (*D2)(double, double) noexcept nogil
 ctypedef double (*D3)(double, double, double) noexcept nogil
@@ -45,7 +46,6 @@ cdef class Kernel:
 
     cdef void run(self, char **args, intptr_t n, intptr_t *strides) noexcept nogil:
         """args: inputs, then the output; strides in bytes."""
-        cdef intptr_t i
         if self.arity == 0:
             (<LoopFunction> self.pointer)(args, &n, strides, self.data)
         elif self.type.id == T_FLOAT64:

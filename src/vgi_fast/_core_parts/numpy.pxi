@@ -222,12 +222,12 @@ cdef object valid_mask(Array a):
 
 cdef Array array_of_numpy(object values, DataType t, object mask):
     cdef Nodes nodes
-    cdef Array inner
     need_numpy()
     if not isinstance(values, np.ndarray):
         raise TypeError(f"expected a NumPy array, got {type(values).__name__}")
     if values.ndim != 1:
-        raise TypeMismatchError(f"a NumPy array of shape {values.shape} was given for {type_text(t)}, expected one dimension")
+        raise TypeMismatchError(
+            f"a NumPy array of shape {values.shape} was given for {type_text(t)}, expected one dimension")
     if values.dtype.hasobject or values.dtype.kind in "UST" or LAYOUTS[t.id] not in (L_FIXED, L_BITS) or (
             t.id != T_BOOL and NPY_TYPES[t.id] < 0 and dtype_of(t) is None):
         return array_of_objects(values, t, mask)
@@ -318,7 +318,6 @@ cdef int set_mask(Nodes nodes, object mask) except -1:
 
 cdef Array coerce_array(object value, DataType t):
     """What an author returned, as an array of the declared type."""
-    cdef Array a
     if isinstance(value, Array):
         return cast_array(<Array> value, t)
     need_numpy()

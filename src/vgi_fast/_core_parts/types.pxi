@@ -489,7 +489,8 @@ cdef class Schema:
             return Schema([Field(str(k), v) for k, v in value.items()])
         if hasattr(value, "__arrow_c_schema__"):
             return import_schema(value.__arrow_c_schema__())
-        raise TypeError(f"expected a schema (text, mapping, Schema or an object with __arrow_c_schema__), got {value!r}")
+        raise TypeError(
+            f"expected a schema (text, mapping, Schema or an object with __arrow_c_schema__), got {value!r}")
 
     @staticmethod
     def from_bytes(data):

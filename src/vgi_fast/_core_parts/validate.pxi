@@ -108,12 +108,12 @@ cdef int check_node(PlanNode *p, Node *n, bint utf8) except -1:
             check_utf8(p, n)
         return 0
     child = 1
-    for i in range(p.n_children):
+    for _ in range(p.n_children):
         check_node(p + child, n + child, utf8)
         child += p[child].span
     if layout == L_STRUCT or layout == L_SPARSE:
         child = 1
-        for i in range(p.n_children):
+        for _ in range(p.n_children):
             if n[child].length < n.length:
                 refuse(f"a child of {n[child].length} rows in a parent of {n.length}")
             child += p[child].span
