@@ -409,7 +409,7 @@ cdef class Encoder:
         if layout == L_DENSE:
             self.buffer(n.buf[1] + 4 * at, 4 * length)
         child = 1
-        for i in range(p.n_children):
+        for _ in range(p.n_children):
             if layout == L_DENSE:
                 self.column(p + child, n + child, 0, n[child].length)
             else:

@@ -88,7 +88,7 @@ cdef int need_bits(Node *n, int k) except -1:
 cdef int check_node(PlanNode *p, Node *n, bint utf8) except -1:
     """Sizes first, then contents; children before what refers to them."""
     cdef int layout = p.layout
-    cdef int32_t i, child
+    cdef int32_t child
     # What has no validity bitmap cannot announce nulls: readers would look for the bitmap.
     if layout == L_NULL:
         n.null_count = n.length
