@@ -163,8 +163,10 @@ class Session:
         try:
             while self.serve_one():
                 if self.service.prepare is not None and not self.input.wait(_IDLE_MS):
+                    # Another session may have taken it during the wait.
                     prepare, self.service.prepare = self.service.prepare, None
-                    prepare()
+                    if prepare is not None:
+                        prepare()
         except TransportError:
             self.output.discard()
 
