@@ -1,3 +1,9 @@
 """Plugins by concern; see README.md for their options."""
 
+import signal
+
 pytest_plugins = ["tests.fix_core", "tests.fix_worker"]
+
+# A shell starts its background jobs with SIGINT ignored, and workers would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
