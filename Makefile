@@ -43,7 +43,7 @@ annotate:  ## src/vgi_fast/_core.html: inner loops must be white
 	VGI_FAST_ANNOTATE=1 $(BUILD) --force
 
 coverage:  ## of the Python layers and, line by line, of the core; leaves a traced build in place
-	VGI_FAST_TRACE=1 $(BUILD) --force
+	VGI_FAST_LINETRACE=1 $(BUILD) --force
 	COVERAGE_CORE=ctrace $(PYTHON) -m coverage run -m pytest
 	$(PYTHON) -m coverage report -i
 

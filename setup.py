@@ -4,7 +4,7 @@ Switches, read from the environment (unset, empty or 0 means off):
 
     VGI_FAST_DEBUG=1      assertions and live-object counters in the core
     VGI_FAST_SANITIZE=1   AddressSanitizer and UndefinedBehaviorSanitizer
-    VGI_FAST_TRACE=1      Cython line tracing, for coverage of the core
+    VGI_FAST_LINETRACE=1      Cython line tracing, for coverage of the core
     VGI_FAST_ANNOTATE=1   write _core.html beside the generated C
 """
 
@@ -22,7 +22,7 @@ def switched_on(name: str) -> bool:
 
 debug = switched_on("VGI_FAST_DEBUG")
 sanitize = switched_on("VGI_FAST_SANITIZE")
-trace = switched_on("VGI_FAST_TRACE")
+trace = switched_on("VGI_FAST_LINETRACE")
 
 compile_args = ["-std=c11", "-O3", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter",
                 "-Wno-missing-field-initializers", "-Wno-sign-compare", "-fno-strict-aliasing"]

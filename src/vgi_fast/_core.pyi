@@ -216,6 +216,18 @@ def decode_row(data: Buffer) -> dict[str, Any]:
     """Inverse of ``encode_row``; no columns give {}; anything but one row is a ProtocolError."""
 
 @final
+class Trace:
+    """Counts and times of one session, for both of its directions. One thread."""
+
+    def __init__(self) -> None: ...
+    def take(self) -> dict[str, Any]:
+        """What was counted since the last call; starts anew.
+
+        ``ns`` maps the phases (other, wait, read, decode, call, encode, write) to nanoseconds. ``batches`` are those
+        of streams, with ``rows_in`` and ``rows_out``; ``reads`` and ``writes`` are system calls.
+        """
+
+@final
 class Input:
     """One direction of a connection, read: IPC streams back to back (01 §1.1).
 
@@ -234,6 +246,10 @@ class Input:
     @property
     def open(self) -> bool:
         """A stream's schema was read and its end was not."""
+    trace: Trace | None
+    """What counts this direction."""
+    def spin(self, budget_us: float) -> None:
+        """Look so long (0 to 1000) for bytes before sleeping, as long as they usually come within it."""
     def wait(self, timeout_ms: int) -> bool:
         """Whether something can be read, end of file included, within that time."""
     @property
@@ -250,6 +266,8 @@ class Output:
     Raises TransportError when the peer is gone.
     """
 
+    trace: Trace | None
+    """What counts this direction."""
     def __init__(self, sink: int | None = None) -> None: ...
     def schema(self, schema: Schema) -> None:
         """Queue a schema message; it opens a stream."""

@@ -32,6 +32,7 @@ cdef class BatchTemplate
 cdef class Kernel
 
 include "_core_parts/debug.pxi"      # memory: blocks, held buffers, live-object counters
+include "_core_parts/trace.pxi"      # where the time goes
 include "_core_parts/span.pxi"       # bounded reading of peer bytes, flatbuffer tables
 include "_core_parts/builder.pxi"    # flatbuffer writing
 include "_core_parts/bitmap.pxi"     # validity bitmaps

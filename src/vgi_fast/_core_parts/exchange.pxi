@@ -343,7 +343,11 @@ def serve_exchange(Input input not None, Output output not None, Schema input_sc
             return True
         if not same:
             batch = reconcile(batch, input_schema)
+        if input.trace is not None:
+            input.trace.enter(IN_CALL)
         answer = plan.run(batch) if plan is not None else <RecordBatch?> step(batch)
+        if input.trace is not None:
+            input.trace.enter(IN_OTHER)
         if answer is None:
             raise TypeError("a step returned None, expected a RecordBatch")
         if not output.open:
@@ -352,6 +356,8 @@ def serve_exchange(Input input not None, Output output not None, Schema input_sc
             raise TypeMismatchError(f"Output type mismatch. Expected ({output_schema}), got ({answer.schema})")
         output.put(answer, answer.metadata_)
         output.send()
+        if input.trace is not None:
+            input.trace.step(batch.length, answer.length)
 
 
 def serve_producer(Input input not None, Output output not None, Schema schema not None, produce):
@@ -371,7 +377,11 @@ def serve_producer(Input input not None, Output output not None, Schema schema n
             return False
         if tick.metadata_ is not None and CANCEL_KEY in tick.metadata_:
             return True
+        if input.trace is not None:
+            input.trace.enter(IN_CALL)
         item = produce()
+        if input.trace is not None:
+            input.trace.enter(IN_OTHER)
         if item is None:
             return False
         batch = <RecordBatch?> (<tuple?> item)[0]
@@ -384,6 +394,8 @@ def serve_producer(Input input not None, Output output not None, Schema schema n
             raise TypeMismatchError(f"Output type mismatch. Expected ({schema}), got ({batch.schema})")
         output.put(batch, batch.metadata_ if metadata is None else metadata)
         output.send()
+        if input.trace is not None:
+            input.trace.step(0, batch.length)
 
 
 def plain_batch(Schema schema not None, dict columns not None):

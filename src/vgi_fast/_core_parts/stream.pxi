@@ -70,6 +70,9 @@ cdef class Input:
     cdef readonly int64_t bytes_read
     cdef int64_t max_message
     cdef bint at_eof
+    cdef public Trace trace
+    cdef int64_t spin_ns            # how long a read may be preceded by looking, 0: not at all
+    cdef int64_t expected_ns        # how long the peer let this side wait lately
     # the current message
     cdef Span meta
     cdef Table message
@@ -102,6 +105,35 @@ cdef class Input:
 
     # ---- bytes ----
 
+    def spin(self, double budget_us):
+        """Look for so long whether bytes have come before sleeping, as long as they usually come within it."""
+        if not 0 <= budget_us <= 1000:
+            raise ValueError(f"budget_us must be between 0 and 1000, got {budget_us}")
+        self.spin_ns = <int64_t> (1000 * budget_us)
+
+    cdef void look(self) noexcept nogil:
+        """Until bytes are there or the budget is used up. A sleep costs the peer a wake-up, a look a system call."""
+        cdef int64_t end = clock_ns() + self.spin_ns
+        cdef pollfd p
+        p.fd = self.fd
+        p.events = POLLIN
+        p.revents = 0
+        while c_poll(&p, 1, 0) == 0 and clock_ns() < end:
+            pass
+
+    cdef ssize_t first_read(self, size_t room) noexcept nogil:
+        """The read of a message's first bytes, which waits for the peer."""
+        cdef int64_t began
+        cdef ssize_t got
+        if self.spin_ns == 0:
+            return c_read(self.fd, self.block.data + self.end, room)
+        began = clock_ns()
+        if self.expected_ns <= self.spin_ns:
+            self.look()
+        got = c_read(self.fd, self.block.data + self.end, room)
+        self.expected_ns += (clock_ns() - began - self.expected_ns) // 8
+        return got
+
     cdef int make_room(self, size_t n) except -1:
         """Room in ``block`` for n bytes from ``start``; moves to another block where this one is viewed or small."""
         cdef size_t unread = self.end - self.start
@@ -132,6 +164,7 @@ cdef class Input:
         cdef ssize_t got
         cdef size_t room
         cdef size_t step
+        cdef int phase = 0
         while self.end - self.start < n:
             if self.fd < 0 or self.at_eof:
                 return False
@@ -143,13 +176,22 @@ cdef class Input:
             room = self.block.capacity - self.end
             if room > MAX_IO:
                 room = MAX_IO
+            if self.trace is not None:
+                phase = self.trace.enter(IN_WAIT if self.end == self.start else IN_READ)
             with nogil:
                 # DuckDB writes a message in four pieces, of which the first 4 bytes wake this process, often
                 # on the writer's own processor. Letting the writer go on once turns four sleeps into one
                 # (benchmarks.e2e.scalar: a third of the worker's time); a pipe with bytes in it wakes nobody.
                 if 0 < self.end - self.start < 8:
                     c_yield()
-                got = c_read(self.fd, self.block.data + self.end, room)
+                if self.end == self.start:
+                    got = self.first_read(room)
+                else:
+                    got = c_read(self.fd, self.block.data + self.end, room)
+            if self.trace is not None:
+                self.trace.enter(phase)
+                self.trace.reads += 1
+                self.trace.bytes_in += max(got, 0)
             if got > 0:
                 self.end += got
                 self.bytes_read += got
@@ -272,12 +314,18 @@ cdef class Input:
 
     cdef RecordBatch take_batch(self):
         cdef int kind
+        cdef RecordBatch batch
         if not self.open:
             raise ProtocolError("no stream is open")
         while True:
+            if self.trace is not None:
+                self.trace.enter(IN_DECODE)
             kind = self.next_frame()
             if kind == FRAME_BATCH:
-                return self.decode_batch()
+                batch = self.decode_batch()
+                if self.trace is not None:
+                    self.trace.enter(IN_OTHER)
+                return batch
             if kind == FRAME_DICTIONARY:
                 self.decode_dictionary()
                 continue
@@ -427,6 +475,7 @@ cdef class Output:
     cdef Schema schema_
     cdef readonly int64_t bytes_written
     cdef readonly bint open
+    cdef public Trace trace
     cdef iovec *vectors
 
     def __init__(self, sink=None):
@@ -465,6 +514,15 @@ cdef class Output:
 
     cdef int put(self, RecordBatch batch, object metadata) except -1:
         """As ``batch``, all checks done."""
+        cdef int phase
+        if self.trace is None:
+            return self.encode(batch, metadata)
+        phase = self.trace.enter(IN_ENCODE)
+        self.encode(batch, metadata)
+        self.trace.enter(phase)
+        return 0
+
+    cdef int encode(self, RecordBatch batch, object metadata) except -1:
         cdef int64_t next_id = 0
         if self.schema_.dictionary_ids:
             self.dictionaries(self.schema_.plan, batch.nodes.at, self.schema_.n_nodes, &next_id)
@@ -521,6 +579,7 @@ cdef class Output:
         cdef size_t skip = 0        # bytes of the next piece written
         cdef size_t i, total
         cdef int n
+        cdef int phase = 0
         cdef ssize_t put
         while done < e.n_pieces:
             n = 0
@@ -537,8 +596,14 @@ cdef class Output:
                     self.vectors[n].iov_len = MAX_IO - total
                 total += self.vectors[n].iov_len
                 n += 1
+            if self.trace is not None:
+                phase = self.trace.enter(IN_WRITE)
             with nogil:
                 put = c_writev(self.fd, self.vectors, n)
+            if self.trace is not None:
+                self.trace.enter(phase)
+                self.trace.writes += 1
+                self.trace.bytes_out += max(put, 0)
             if put < 0:
                 self.write_failed()
                 continue

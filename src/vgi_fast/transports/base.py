@@ -13,9 +13,11 @@ __all__ = ["Capabilities", "Connection"]
 class Capabilities:
     """What a transport can do besides carrying streams."""
 
-    __slots__ = ("shared_memory",)
+    __slots__ = ("shared_memory", "spin_us")
 
-    def __init__(self, *, shared_memory: bool = False) -> None:
+    def __init__(self, *, shared_memory: bool = False, spin_us: float = 0.0) -> None:
+        self.spin_us = spin_us
+        """How long a read may look for bytes before it sleeps."""
         self.shared_memory = shared_memory
         """Batches may travel through a POSIX segment (section 8 of the RPC document)."""
 

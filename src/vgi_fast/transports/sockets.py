@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from vgi_fast._core import Input, Output
 from vgi_fast.errors import TransportError
 from vgi_fast.transports.base import Capabilities
+from vgi_fast.transports.spin import spin_budget_us
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ class SocketConnection:
                 pass  # a smaller buffer works too
         self.input = Input(accepted.fileno())
         self.output = Output(accepted.fileno())
-        self.capabilities = Capabilities()
+        self.capabilities = Capabilities(spin_us=spin_budget_us(os.environ))
 
     def shut(self) -> None:
         """From any thread: a blocked read returns end of file."""

@@ -13,6 +13,7 @@ from typing import Final
 from vgi_fast._core import Input, Output
 from vgi_fast.errors import TransportError
 from vgi_fast.transports.base import Capabilities
+from vgi_fast.transports.spin import spin_budget_us
 
 __all__ = ["StdioConnection"]
 
@@ -28,7 +29,7 @@ class StdioConnection:
         self._descriptors = (read_fd, write_fd)
         self.input = Input(read_fd)
         self.output = Output(write_fd)
-        self.capabilities = Capabilities()
+        self.capabilities = Capabilities(spin_us=spin_budget_us(os.environ))
 
     @staticmethod
     def take() -> StdioConnection:

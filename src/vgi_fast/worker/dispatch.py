@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vgi_fast.transports.base import Connection
     from vgi_fast.wire.arrow import ScalarPlan
     from vgi_fast.wire.methods import Method
+    from vgi_fast.worker.trace import Tracer
 
 __all__ = ["Call", "Reply", "Service", "Session"]
 
@@ -68,6 +69,7 @@ class Service:
         self.describe = describe
         self.log = log or Log()
         self.server_id = os.urandom(6).hex()
+        self.tracer = _tracer()
         self.handlers: dict[str, Callable[[Call, dict[str, Any]], bytes | Reply | None]] = HANDLERS
         self.builtins = BUILTINS
         self.invocations = InvocationCache(self._candidates)
@@ -155,8 +157,14 @@ class Session:
         self.output = connection.output
         self.plans: dict[Invocation, tuple[ScalarPlan, Schema]] = {}
         """Plans of scalar calls that can be used again; a plan serves one thread."""
+        self.subject = ""
+        """The function of the current call, for the trace."""
         self._may_be_abandoned = False
         self._lost = False
+        self._trace = service.tracer.start() if service.tracer is not None else None
+        self.input.trace = self.output.trace = self._trace
+        if connection.capabilities.spin_us:
+            self.input.spin(connection.capabilities.spin_us)
 
     def run(self) -> None:
         """Returns when the peer has left or has sent something that is not a request."""
@@ -227,6 +235,9 @@ class Session:
             self._may_be_abandoned = name == "init"
         if self.service.log.calls:
             self._report(name, failure, time.perf_counter() - started)
+        if self._trace is not None and self.service.tracer is not None:
+            self.service.tracer.write(name, self.subject, self._trace.take())
+            self.subject = ""
 
     def _send(self, method: Method, answer: bytes | Reply | None) -> None:
         output = self.output
@@ -258,6 +269,14 @@ class Session:
         if failure is not None:
             extra["error_type"] = type(failure).__name__
         self.service.log.write("INFO", "vgi_rpc.access", f"{versions.PROTOCOL_NAMES[1]}.{name} {status}", **extra)
+
+
+def _tracer() -> Tracer | None:
+    if not os.environ.get("VGI_FAST_TRACE"):
+        return None
+    from vgi_fast.worker.trace import tracer_from
+
+    return tracer_from(os.environ)
 
 
 _REQUIRED: Final = "in request batch custom_metadata"

@@ -35,6 +35,7 @@ def init(call: Call, row: dict[str, Any]) -> None:
         raise ProtocolError(f"{invocation.spec.where} has no phase '{request['phase']}'")
     params = _params(call, invocation, request)
     spec = invocation.spec
+    call.session.subject = spec.name
     if isinstance(spec, ScalarSpec):
         plan, input_schema = _scalar_plan(call.session, spec, invocation, params)
         _send_header(call, params.execution_id, GlobalInitResponse())
