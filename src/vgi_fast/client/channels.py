@@ -15,14 +15,13 @@ from threading import Thread
 from typing import IO, Final, Protocol
 
 from vgi_fast.errors import TransportError
+from vgi_fast.transports.exits import exit_text
 
 STDERR_TAIL_LINES: Final = 40
 STDERR_TAIL_BYTES: Final = 4096
 EXIT_WAIT_S: Final = 10.0  # patience after end of input, as section 11.6 has it
 KILL_WAIT_S: Final = 2.0
 CONNECT_TIMEOUT_S: Final = 10.0  # as DuckDB's
-
-_EXIT_MEANINGS: Final = {126: "permission denied", 127: "worker not found or not executable"}
 
 
 class Channel(Protocol):
@@ -225,18 +224,3 @@ class StderrTail:
             while chunk := source.read(STDERR_TAIL_BYTES):
                 # One assignment, so a reader of the tail needs no lock.
                 self._tail = (self._tail + chunk)[-STDERR_TAIL_BYTES:]
-
-
-def exit_text(status: int) -> str:
-    """
-    >>> exit_text(-9), exit_text(1)
-    ('was killed by signal 9 (SIGKILL)', 'exited with status 1')
-    """
-    if status < 0:
-        try:
-            name = f" ({signal.Signals(-status).name})"
-        except ValueError:
-            name = ""
-        return f"was killed by signal {-status}{name}"
-    meaning = _EXIT_MEANINGS.get(status)
-    return f"exited with status {status}" + (f" ({meaning})" if meaning else "")
