@@ -20,8 +20,9 @@ from typing import Any, Final
 import pytest
 
 from vgi_fast.client import Client
-from vgi_fast.client.channels import SocketChannel, exit_text
+from vgi_fast.client.channels import SocketChannel
 from vgi_fast.errors import TransportError
+from vgi_fast.transports.exits import exit_text
 
 WORKERS: Final = Path(__file__).parent / "workers"
 
@@ -58,18 +59,27 @@ class ServedChannel(SocketChannel):
         return getattr(self, "_errors", "")
 
 
-def over_unix(command: list[str], **options: Any) -> Client:
+def over_unix(command: list[str], *flags: str, **options: Any) -> Client:
     with TemporaryDirectory() as folder:
-        return Client(ServedChannel(command, "--unix", f"{folder}/s"), **options)
+        return Client(ServedChannel(command, "--unix", f"{folder}/s", *(flags or ("--workers", "1"))), **options)
+
+
+def over_pool(command: list[str], **options: Any) -> Client:
+    return over_unix(command, "--workers", "2", **options)
 
 
 def over_tcp(command: list[str], **options: Any) -> Client:
     return Client(ServedChannel(command, "--tcp", "0"), **options)
 
 
-TRANSPORTS: Final[dict[str, Callable[..., Client]]] = {"stdio": Client, "unix": over_unix, "tcp": over_tcp}
+TRANSPORTS: Final[dict[str, Callable[..., Client]]] = {
+    "stdio": Client,
+    "unix": over_unix,
+    "pool": over_pool,
+    "tcp": over_tcp,
+}
 """How to connect, by transport: called with the worker's command line and the client's options."""
-DEFAULT_TRANSPORTS: Final = ["stdio", "unix"]
+DEFAULT_TRANSPORTS: Final = ["stdio", "unix", "pool"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

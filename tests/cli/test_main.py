@@ -12,7 +12,7 @@ SLOW_MODULES = ("click", "rich", "tqdm")
 
 def test_help_lists_all_commands(run: Run) -> None:
     output = run("--help").output
-    for name in ("serve", "describe", "call", "sql", "demo"):
+    for name in ("serve", "launch", "describe", "call", "sql", "demo"):
         assert f"  {name}" in output
 
 

@@ -149,7 +149,8 @@ def test_garbage_ends_the_connection_only(program: list[str], tmp_path: Path) ->
 
 
 def test_a_killed_worker_is_an_error_at_the_client(program: list[str], tmp_path: Path) -> None:
-    with Server([*program, "--unix", str(tmp_path / "s")]) as server, Client(server.location, timeout_s=30) as client:
+    command = [*program, "--unix", str(tmp_path / "s"), "--workers", "1"]
+    with Server(command) as server, Client(server.location, timeout_s=30) as client:
         client.catalogs()
         os.kill(server.process.pid, signal.SIGKILL)
         with pytest.raises(TransportError):

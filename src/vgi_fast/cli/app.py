@@ -9,6 +9,7 @@ from vgi_fast.errors import VgiError
 
 _COMMANDS: Final = {
     "serve": "vgi_fast.cli.passthrough",
+    "launch": "vgi_fast.cli.launch",
     "describe": "vgi_fast.cli.describe",
     "call": "vgi_fast.cli.call",
     "sql": "vgi_fast.cli.sql",

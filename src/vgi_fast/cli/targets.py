@@ -39,6 +39,8 @@ def split_target(target: str) -> tuple[str, str | None]:
 
 def is_target(text: str) -> bool:
     """Whether ``text`` names a worker object rather than a command line."""
+    if text.startswith("launch:"):
+        return False
     place, _ = split_target(text)
     if place.endswith(".py"):
         return Path(place).is_file()

@@ -8,6 +8,7 @@ from vgi_fast.client.catalog import Catalog
 from vgi_fast.client.channels import Channel, ProcessChannel
 from vgi_fast.client.client import Client
 from vgi_fast.client.connection import Stream
+from vgi_fast.client.launcher import LaunchChannel, Launcher
 from vgi_fast.client.messages import LogRecord
 from vgi_fast.client.signatures import Argument, Function
 
@@ -18,6 +19,8 @@ __all__ = [
     "Channel",
     "Client",
     "Function",
+    "LaunchChannel",
+    "Launcher",
     "LogRecord",
     "ProcessChannel",
     "ScalarCall",

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,14 +16,13 @@ from threading import Thread
 from typing import IO, Final, Protocol
 
 from vgi_fast.errors import TransportError
+from vgi_fast.transports.exits import exit_text
 
 STDERR_TAIL_LINES: Final = 40
 STDERR_TAIL_BYTES: Final = 4096
 EXIT_WAIT_S: Final = 10.0  # patience after end of input, as section 11.6 has it
 KILL_WAIT_S: Final = 2.0
 CONNECT_TIMEOUT_S: Final = 10.0  # as DuckDB's
-
-_EXIT_MEANINGS: Final = {126: "permission denied", 127: "worker not found or not executable"}
 
 
 class Channel(Protocol):
@@ -148,9 +148,11 @@ class ProcessChannel:
 class SocketChannel:
     """A connection to a worker that listens: ``unix://PATH`` or ``tcp://HOST:PORT``, as in DuckDB's LOCATION."""
 
-    def __init__(self, location: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    def __init__(
+        self, location: str, *, connect_timeout_s: float = CONNECT_TIMEOUT_S, connected: socket.socket | None = None
+    ) -> None:
         self.name = location
-        self._socket = _connected(location, connect_timeout_s)
+        self._socket = connected or _connected(location, connect_timeout_s)
         self.read_fd: int = self._socket.fileno()
         self.write_fd: int = self.read_fd
 
@@ -184,23 +186,41 @@ def is_socket_location(text: str) -> bool:
 
 def _connected(location: str, timeout_s: float) -> socket.socket:
     scheme, _, address = location.partition("://")
-    target: str | tuple[str, int]
-    if scheme == "unix":
-        opened, target = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), address
-    else:
+    try:
+        if scheme == "unix":
+            return connect_unix(address, timeout_s)
         host, _, port = address.rpartition(":")
         if not host or not port.isdecimal():
             raise TransportError(f"expected tcp://HOST:PORT, got {location!r}")
-        opened, target = socket.socket(socket.AF_INET, socket.SOCK_STREAM), (host, int(port))
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    opened.settimeout(timeout_s)
-    try:
-        opened.connect(target)
+        opened = socket.create_connection((host, int(port)), timeout_s)
+    except TransportError:
+        raise
     except OSError as error:
-        opened.close()
         raise TransportError(f"cannot connect to {location}", detail=str(error)) from error
     opened.settimeout(None)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return opened
+
+
+def connect_unix(path: str, timeout_s: float) -> socket.socket:
+    """TimeoutError when the listener is there and does not accept; another OSError when it is not."""
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # A socket with a time limit of Python's does not wait at all for room in the listener's queue.
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
+        opened.connect(path)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(0))
+    except BlockingIOError:
+        opened.close()
+        raise TimeoutError(f"no answer within {timeout_s:g} s") from None
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _timeval(seconds: float) -> bytes:
+    return struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))
 
 
 class StderrTail:
@@ -225,18 +245,3 @@ class StderrTail:
             while chunk := source.read(STDERR_TAIL_BYTES):
                 # One assignment, so a reader of the tail needs no lock.
                 self._tail = (self._tail + chunk)[-STDERR_TAIL_BYTES:]
-
-
-def exit_text(status: int) -> str:
-    """
-    >>> exit_text(-9), exit_text(1)
-    ('was killed by signal 9 (SIGKILL)', 'exited with status 1')
-    """
-    if status < 0:
-        try:
-            name = f" ({signal.Signals(-status).name})"
-        except ValueError:
-            name = ""
-        return f"was killed by signal {-status}{name}"
-    meaning = _EXIT_MEANINGS.get(status)
-    return f"exited with status {status}" + (f" ({meaning})" if meaning else "")

@@ -22,7 +22,8 @@ class Client:
     """A worker and one connection to it. One thread at a time.
 
     ``command`` is an argv list, a shell command line as in DuckDB's LOCATION, ``unix://PATH`` or
-    ``tcp://HOST:PORT`` of a worker that listens, or a ``Channel``. ``timeout_s`` bounds each exchange of
+    ``tcp://HOST:PORT`` of a worker that listens, ``launch:COMMAND`` for one that is shared with DuckDB and other
+    processes, or a ``Channel``. ``timeout_s`` bounds each exchange of
     messages; a worker that is later is ended. Logs go to ``on_log``, else to ``logs``.
 
         with Client(["python", "worker.py"]) as client:
@@ -43,6 +44,10 @@ class Client:
         self.logs: deque[LogRecord] = deque(maxlen=KEPT_LOGS)
         if isinstance(command, str) and is_socket_location(command):
             command = SocketChannel(command)
+        elif isinstance(command, str) and command.startswith("launch:"):
+            from vgi_fast.client.launcher import LAUNCH_PREFIX, LaunchChannel, Launcher
+
+            command = LaunchChannel(Launcher(command.removeprefix(LAUNCH_PREFIX), env=dict(env or {}), cwd=cwd))
         elif isinstance(command, (str, Sequence)):
             command = ProcessChannel(command, env=env, cwd=cwd, inherit_stderr=inherit_stderr)
         self.connection = Connection(command, on_log or self.logs.append, timeout_s=timeout_s)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from vgi_fast._core import Input, Output
 
-__all__ = ["Capabilities", "Connection"]
+__all__ = ["Capabilities", "Connection", "Served"]
 
 
 class Capabilities:
@@ -30,3 +30,16 @@ class Connection(Protocol):
     capabilities: Capabilities
 
     def close(self) -> None: ...
+
+
+class Served(Protocol):
+    """A connection being served, as whoever has to end it sees it from another thread."""
+
+    busy: bool
+    """A request has arrived and its answer is not complete."""
+    leaving: bool
+    """Once set, the running request is the last."""
+    requests: int
+
+    def run(self) -> None:
+        """Returns when the peer has left."""

@@ -26,12 +26,22 @@ if TYPE_CHECKING:
 
     from vgi_fast.transports.base import Connection
 
-__all__ = ["Listener", "SocketConnection", "listen_tcp", "listen_unix", "parse_tcp", "serve"]
+__all__ = [
+    "FIRST_GRACE_S",
+    "Listener",
+    "SocketConnection",
+    "accept",
+    "announce",
+    "listen_tcp",
+    "listen_unix",
+    "parse_tcp",
+    "serve",
+]
 
 _BACKLOG: Final = 128
 _BUFFER_BYTES: Final = 1 << 20
 _PROBE_TIMEOUT_S: Final = 2.0
-_FIRST_GRACE_S: Final = 60.0
+FIRST_GRACE_S: Final = 60.0
 """How long a new worker waits for its first connection at least, however short its idle timeout."""
 _LEAVE_TIMEOUT_S: Final = 10.0
 _LOOPBACK: Final = "127.0.0.1"
@@ -53,10 +63,10 @@ class SocketConnection:
         self.output = Output(accepted.fileno())
         self.capabilities = Capabilities(spin_us=spin_budget_us(os.environ))
 
-    def shut(self) -> None:
+    def shut(self, how: int = socket.SHUT_RDWR) -> None:
         """From any thread: a blocked read returns end of file."""
         try:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.shutdown(how)
         except OSError:
             pass
 
@@ -153,6 +163,18 @@ def listen_tcp(host: str, port: int) -> Listener:
     return Listener(bound, f"TCP:{host}:{bound.getsockname()[1]}")
 
 
+def accept(listener: Listener) -> socket.socket | None:
+    """The next connection of a listener that does not block; None when there is none after all."""
+    try:
+        accepted, _ = listener.socket.accept()
+    except (BlockingIOError, ConnectionAbortedError):
+        return None
+    accepted.setblocking(True)
+    if accepted.family == socket.AF_INET:
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return accepted
+
+
 class _Connections:
     """The open connections, and since when there are none."""
 
@@ -203,9 +225,8 @@ def serve(listener: Listener, idle_timeout_s: float, run: Callable[[Connection],
     ``run`` serves one connection, in a thread of its own, and returns when the peer has left.
     """
     # The grace makes the first wait max(idle timeout, 60 s) long.
-    connections = _Connections(max(0.0, _FIRST_GRACE_S - idle_timeout_s))
-    _announce(listener.announcement)
-    is_tcp = listener.socket.family == socket.AF_INET
+    connections = _Connections(max(0.0, FIRST_GRACE_S - idle_timeout_s))
+    announce(listener.announcement)
     listener.socket.setblocking(False)
     try:
         while True:
@@ -215,20 +236,15 @@ def serve(listener: Listener, idle_timeout_s: float, run: Callable[[Connection],
             ready, _, _ = select.select([listener.socket], [], [], wait_s)
             if not ready:
                 continue
-            try:
-                accepted, _ = listener.socket.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                continue
-            accepted.setblocking(True)
-            if is_tcp:
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connections.start(accepted, run)
+            accepted = accept(listener)
+            if accepted is not None:
+                connections.start(accepted, run)
     finally:
         listener.close()
         connections.leave()
 
 
-def _announce(line: str) -> None:
+def announce(line: str) -> None:
     """One line on standard output, which then belongs to nobody: the launcher closes its end."""
     print(line, flush=True)
     null = os.open(os.devnull, os.O_RDWR)

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from vgi_fast.pool.options import DEFAULT_DRAIN_TIMEOUT_S, PoolOptions, parse_size, parse_workers
 from vgi_fast.wire.arrow import set_validation
 from vgi_fast.worker.log import LEVELS, Log
 
@@ -45,7 +46,7 @@ _VALUE_FLAGS: Final = (
 class Options:
     """What the command line and the environment decided."""
 
-    __slots__ = ("describe", "idle_timeout_s", "log", "quiet", "tcp", "unix")
+    __slots__ = ("describe", "idle_timeout_s", "log", "pool", "quiet", "tcp", "unix")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Options:
         unix: str | None = None,
         tcp: tuple[str, int] | None = None,
         idle_timeout_s: float = DEFAULT_IDLE_TIMEOUT_S,
+        pool: PoolOptions | None = None,
     ) -> None:
         self.log = log
         self.quiet = quiet
@@ -63,6 +65,7 @@ class Options:
         self.unix = unix
         self.tcp = tcp
         self.idle_timeout_s = idle_timeout_s
+        self.pool = pool or PoolOptions()
 
     def notice(self, name: str) -> None:
         """Tell a person at a terminal what this program waits for."""
@@ -80,8 +83,11 @@ class Options:
             )
 
 
-def parse(argv: list[str]) -> Options:
-    """SystemExit(2) for a wrong command line, SystemExit(1) for a wrong environment."""
+def parse(argv: list[str], *, workers: int | None = None) -> Options:
+    """SystemExit(2) for a wrong command line, SystemExit(1) for a wrong environment.
+
+    ``workers`` is what the program itself asks for; the command line may say otherwise, the environment may not.
+    """
     environment = os.environ
     _validate(environment.get("VGI_RPC_IPC_VALIDATION"))
     quiet = environment.get("VGI_QUIET") == "1"
@@ -98,6 +104,30 @@ def parse(argv: list[str]) -> Options:
         unix=flags.unix,
         tcp=_tcp_address(flags.tcp, parser),
         idle_timeout_s=_idle_timeout(flags.idle_timeout, environment.get("VGI_RPC_IDLE_TIMEOUT")),
+        pool=_pool(flags, parser, workers, environment.get("VGI_FAST_WORKERS")),
+    )
+
+
+def _pool(flags: Namespace, parser: ArgumentParser, program: int | None, variable: str | None) -> PoolOptions:
+    """Checked on standard input and output too, where it has no effect: one command may serve both ways."""
+    try:
+        workers = parse_workers(flags.workers) if flags.workers is not None else program
+        max_memory = parse_size(flags.max_memory) if flags.max_memory is not None else None
+    except ValueError as error:
+        parser.error(str(error))
+    if flags.max_requests is not None and flags.max_requests < 1:
+        parser.error(f"--max-requests: expected a number from 1 on, got {flags.max_requests}")
+    if flags.workers is None and program is None and variable:
+        try:
+            workers = parse_workers(variable)
+        except ValueError as error:
+            _refuse(f"VGI_FAST_WORKERS={variable}: {error}")
+    return PoolOptions(
+        workers,
+        threaded=not flags.no_threaded,
+        max_requests=flags.max_requests,
+        max_memory_bytes=max_memory,
+        drain_timeout_s=max(0.0, flags.drain_timeout),
     )
 
 
@@ -132,8 +162,18 @@ def _parser() -> ArgumentParser:
     transport.add_argument("--tcp", metavar="[HOST:]PORT", help="serve a TCP socket")
     transport.add_argument("--http", action="store_true", help="serve HTTP")
     parser.add_argument("--idle-timeout", type=float, metavar="SECONDS", help="sockets: leave after so long alone")
-    parser.add_argument("--threaded", action="store_true", help="sockets only")
-    parser.add_argument("--no-threaded", action="store_true", help="sockets only")
+    parser.add_argument("--workers", metavar="N|auto", help="sockets: processes, forked as needed; default auto")
+    parser.add_argument("--threaded", action="store_true", help="sockets: several connections per process; default")
+    parser.add_argument("--no-threaded", action="store_true", help="sockets: one connection per process if possible")
+    parser.add_argument("--max-requests", type=int, metavar="N", help="sockets: replace a process after about N")
+    parser.add_argument("--max-memory", metavar="SIZE", help="sockets: replace a process that is larger; 512M, 2G")
+    parser.add_argument(
+        "--drain-timeout",
+        type=float,
+        metavar="SECONDS",
+        default=DEFAULT_DRAIN_TIMEOUT_S,
+        help="sockets: time for running calls at SIGTERM; default %(default)s",
+    )
     parser.add_argument("--quiet", "-q", action="store_true", help="no notice on a terminal")
     parser.add_argument("--debug", action="store_true", help="log everything to standard error")
     parser.add_argument("--log-level", choices=list(LEVELS), help="default WARNING")

@@ -159,6 +159,9 @@ class Session:
         """Plans of scalar calls that can be used again; a plan serves one thread."""
         self.subject = ""
         """The function of the current call, for the trace."""
+        self.busy = False
+        self.leaving = False
+        self.requests = 0
         self._may_be_abandoned = False
         self._lost = False
         self._trace = service.tracer.start() if service.tracer is not None else None
@@ -170,6 +173,10 @@ class Session:
         """Returns when the peer has left or has sent something that is not a request."""
         try:
             while self.serve_one():
+                self.busy = False
+                # Read after busy was cleared: whoever sets it looks at busy afterwards.
+                if self.leaving:
+                    return
                 if self.service.prepare is not None and not self.input.wait(_IDLE_MS):
                     # Another session may have taken it during the wait.
                     prepare, self.service.prepare = self.service.prepare, None
@@ -183,6 +190,8 @@ class Session:
         try:
             if self.input.read_schema() is None:
                 return False
+            self.busy = True
+            self.requests += 1
             batch = self.input.read_batch()
             self.input.drain()
         except ProtocolError as error:

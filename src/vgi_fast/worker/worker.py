@@ -31,6 +31,7 @@ __all__ = ["Worker"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
+_INTERRUPT = 2
 _EXIT_INTERRUPTED = 130
 
 
@@ -172,8 +173,12 @@ class Worker:
         finally:
             connection.close()
 
-    def _listen(self, options: Options) -> None:
-        """Serve a socket until it was idle for long enough."""
+    def _listen(self, options: Options) -> int:
+        """Serve a socket until it was idle for long enough, or, in several processes, until a signal: its number."""
+        from functools import partial
+        from threading import current_thread, main_thread
+
+        from vgi_fast.pool.cpus import usable_cpus
         from vgi_fast.transports import sockets
         from vgi_fast.worker.dispatch import Session
 
@@ -183,22 +188,35 @@ class Worker:
         else:
             assert options.tcp is not None
             listener = sockets.listen_tcp(*options.tcp)
-        sockets.serve(
-            listener,
-            options.idle_timeout_s,
-            lambda connection: Session(service, connection).run(),
-        )
+        pool = options.pool
+        is_single = (pool.workers or usable_cpus()) == 1 and pool.threaded and not pool.recycles
+        # Only the main thread gets to know of signals.
+        if is_single or current_thread() is not main_thread():
+            sockets.serve(listener, options.idle_timeout_s, lambda connection: Session(service, connection).run())
+            return 0
+        from vgi_fast.pool.supervisor import Supervisor
 
-    def run(self, argv: Sequence[str] | None = None) -> None:
+        return Supervisor(
+            listener,
+            pool,
+            partial(Session, service),
+            idle_timeout_s=options.idle_timeout_s,
+            log=options.log,
+            prepare=partial(_prepare, service),
+        ).run()
+
+    def run(self, argv: Sequence[str] | None = None, *, workers: int | None = None) -> None:
         """The program's main: obey the command line, serve, and leave with the exit code of section 10.5.
 
-        ``argv`` is without the program's name; by default that of the process.
+        ``argv`` is without the program's name; by default that of the process. On a socket the worker runs in as
+        many processes as ``--workers`` says, else as ``workers`` says, else one for each processor; 1 is for
+        workers whose calls share variables.
         """
         import gc
 
         from vgi_fast.worker.commandline import parse
 
-        options = parse(list(sys.argv[1:] if argv is None else argv))
+        options = parse(list(sys.argv[1:] if argv is None else argv), workers=workers)
         options.notice(self.name)
         try:
             gc.freeze()  # what was imported stays; collections while serving need not look at it
@@ -207,7 +225,8 @@ class Worker:
                 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
             options.log.write("INFO", "vgi.worker", "worker_starting", name=self.name)
             if options.unix is not None or options.tcp is not None:
-                self._listen(options)
+                if self._listen(options) == _INTERRUPT:
+                    raise SystemExit(_EXIT_INTERRUPTED)
             else:
                 self.serve(describe=options.describe, log=options.log)
         except KeyboardInterrupt:
@@ -215,6 +234,16 @@ class Worker:
         except TransportError as error:
             print(f"{self.name}: {error}", file=sys.stderr)
             raise SystemExit(1) from None
+
+
+def _prepare(service: Service) -> None:
+    """What the sessions would prepare, in the process that others are forked from."""
+    import gc
+
+    if service.prepare is not None:
+        service.prepare()
+        service.prepare = None
+        gc.freeze()
 
 
 def _function(given: Any, decorator: str) -> Any:
