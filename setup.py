@@ -11,7 +11,8 @@ Switches, read from the environment (unset, empty or 0 means off):
 import os
 from glob import glob
 
-# isort: off  (setuptools provides distutils)
+# isort: off
+# setuptools provides distutils, so it comes first.
 import numpy
 from setuptools import Extension, setup
 from Cython.Build import cythonize

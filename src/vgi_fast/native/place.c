@@ -40,6 +40,7 @@ static const char *state_directory(char *path, size_t size) {
     const char *given = getenv("VGI_FAST_RUN_DIR"), *runtime = getenv("XDG_RUNTIME_DIR"), *temporary = getenv("TMPDIR");
     int length;
     if (given != NULL && *given != 0) {
+        if (*given != '/') return "the state directory (VGI_FAST_RUN_DIR) must be an absolute path";
         length = snprintf(path, size, "%s", given);
     } else if (runtime != NULL && *runtime == '/') {
         length = snprintf(path, size, "%s/vgi-fast", runtime);

@@ -186,9 +186,7 @@ static const char *serve_by_template(const struct command *command) {
         }
         ino_t socket_file = socket_file_of(&place);
         switch (request_service(connection, &place, &identity, &changing, &child, reason, sizeof reason)) {
-        case SERVED:
-            explain(command, "a %s template serves, as process %d", started ? "new" : "warm", child);
-            follow(connection);
+        case SERVED: follow(command, connection, started, child);
         case PLAIN: return reason;
         case TIMED_OUT:
             snprintf(reason, sizeof reason, "the template did not answer within %d s", ANSWER_TIMEOUT_S);

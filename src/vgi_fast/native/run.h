@@ -70,6 +70,6 @@ ino_t socket_file_of(const struct place *place);
 enum outcome { SERVED, STALE, LOST, TIMED_OUT, PLAIN };
 enum outcome request_service(int connection, const struct place *place, const struct buffer *identity,
                              const struct buffer *changing, int *child, char *reason, size_t reason_size);
-_Noreturn void follow(int connection);
+_Noreturn void follow(const struct command *command, int connection, bool is_new, int child);
 
 #endif

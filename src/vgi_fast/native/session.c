@@ -34,27 +34,27 @@ static const int FORWARDED[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUS
 
 static int template_connection; /* for the signal handler */
 
-static int send_all(int connection, struct iovec *parts, int count, struct msghdr *first) {
-    *first = (struct msghdr){.msg_iov = parts, .msg_iovlen = count, .msg_control = first->msg_control,
-                             .msg_controllen = first->msg_controllen};
-    struct msghdr *message = first, rest;
-    for (;;) {
+/* The descriptors of the message go with its first byte. */
+static int send_all(int connection, struct msghdr *message) {
+    while (message->msg_iovlen > 0) {
         ssize_t sent = sendmsg(connection, message, MSG_NOSIGNAL);
         if (sent < 0) {
             if (errno == EINTR) continue;
             return -1;
         }
-        while (count > 0 && (size_t)sent >= parts->iov_len) {
-            sent -= parts->iov_len;
-            parts++;
-            count--;
+        message->msg_control = NULL;
+        message->msg_controllen = 0;
+        while (message->msg_iovlen > 0 && (size_t)sent >= message->msg_iov->iov_len) {
+            sent -= message->msg_iov->iov_len;
+            message->msg_iov++;
+            message->msg_iovlen--;
         }
-        if (count == 0) return 0;
-        parts->iov_base = (char *)parts->iov_base + sent;
-        parts->iov_len -= sent;
-        rest = (struct msghdr){.msg_iov = parts, .msg_iovlen = count}; /* the descriptors are on their way */
-        message = &rest;
+        if (message->msg_iovlen > 0) {
+            message->msg_iov->iov_base = (char *)message->msg_iov->iov_base + sent;
+            message->msg_iov->iov_len -= sent;
+        }
     }
+    return 0;
 }
 
 /* The number of bytes that came before the end; -1 for an error. */
@@ -86,14 +86,15 @@ enum outcome request_service(int connection, const struct place *place, const st
         struct cmsghdr aligned;
     } control;
     memset(&control, 0, sizeof control);
-    struct msghdr message = {.msg_control = &control, .msg_controllen = sizeof control.space};
+    struct msghdr message = {
+        .msg_iov = parts, .msg_iovlen = 3, .msg_control = &control, .msg_controllen = sizeof control.space};
     struct cmsghdr *descriptors = CMSG_FIRSTHDR(&message);
     descriptors->cmsg_level = SOL_SOCKET;
     descriptors->cmsg_type = SCM_RIGHTS;
     descriptors->cmsg_len = CMSG_LEN(sizeof passed);
     memcpy(CMSG_DATA(descriptors), passed, sizeof passed);
     /* An answer may have come although not everything was sent: a refusal. */
-    bool sent = send_all(connection, parts, 3, &message) == 0;
+    bool sent = send_all(connection, &message) == 0;
     if (!sent && (errno == EAGAIN || errno == EWOULDBLOCK)) return TIMED_OUT;
     struct reply reply;
     ssize_t size = receive(connection, &reply, sizeof reply);
@@ -143,9 +144,10 @@ static _Noreturn void end_like(int status) {
     exit(128 + number); /* not by every signal */
 }
 
-_Noreturn void follow(int connection) {
+_Noreturn void follow(const struct command *command, int connection, bool is_new, int child) {
     template_connection = connection;
     forward_signals();
+    explain(command, "a %s template serves, as process %d", is_new ? "new" : "warm", child);
     /* Whoever waits for the end of input or output waits for the child's. */
     close(0);
     close(1);

@@ -22,6 +22,7 @@ _TASKS: Final = "/proc/self/task"
 _DESCRIPTORS: Final = "/proc/self/fd"
 _SAFE_THREADS: Final = ("jemalloc_bg_thd",)
 """Native threads that restart themselves in a child."""
+_EXIT_INTERRUPTED: Final = 130
 _SYSTEM_ENTROPY: Final = 1 << 64
 """A seed above this was not chosen by a person: the system's have 128 bits."""
 
@@ -126,6 +127,8 @@ def leave(serve: Callable[[], None]) -> NoReturn:
             status = 0
         except SystemExit as error:
             status = _exit_status(error)
+        except KeyboardInterrupt:
+            status = _EXIT_INTERRUPTED
         except BaseException:
             sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
         _finish()
