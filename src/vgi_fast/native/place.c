@@ -158,20 +158,29 @@ static const char *unsuitable(const struct place *place) {
     return reason;
 }
 
-ino_t socket_file_of(const struct place *place) {
+uint64_t socket_file_of(const struct place *place) {
     struct stat status;
-    return lstat(place->socket_path, &status) == 0 ? status.st_ino : 0;
+    if (lstat(place->socket_path, &status) != 0) return 0;
+#ifdef __APPLE__
+    struct timespec made = status.st_mtimespec;
+#else
+    struct timespec made = status.st_mtim;
+#endif
+    /* The number alone may be that of a file which was removed a moment ago. */
+    return (uint64_t)status.st_ino * 0x9e3779b97f4a7c15u ^ ((uint64_t)made.tv_sec * 1000000000u + made.tv_nsec);
 }
 
-/* A template that does not answer: the next use gets another one, unless that is as bad. */
-void give_up_on(const struct place *place, ino_t socket_file, const char *reason) {
+/* A template that does not answer or has died young. With a reason, the next uses do without one. */
+void give_up_on(const struct place *place, uint64_t socket_file, const char *reason) {
     int locked = lock(place);
     if (locked < 0) return;
     if (socket_file != 0 && socket_file_of(place) == socket_file) {
         unlink(place->socket_path);
         char name[64];
         name_of(place, "plain", name, sizeof name);
-        int file = openat(place->directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int file = -1;
+        if (reason != NULL)
+            file = openat(place->directory, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (file >= 0) {
             if (write(file, reason, strlen(reason)) < 0) unlinkat(place->directory, name, 0);
             close(file);

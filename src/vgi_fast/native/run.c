@@ -184,7 +184,7 @@ static const char *serve_by_template(const struct command *command) {
             connection = connect_or_start(&place, command, &identity, &started, &refused);
             if (connection < 0) return refused;
         }
-        ino_t socket_file = socket_file_of(&place);
+        uint64_t socket_file = socket_file_of(&place);
         switch (request_service(connection, &place, &identity, &changing, &child, reason, sizeof reason)) {
         case SERVED: follow(command, connection, started, child);
         case PLAIN: return reason;
@@ -194,7 +194,10 @@ static const char *serve_by_template(const struct command *command) {
             return reason;
         case STALE: explain(command, "files of the worker have changed, its template leaves"); break;
         case LOST:
-            if (started) return "the new template ended before it served";
+            if (started) {
+                give_up_on(&place, socket_file, NULL);
+                return "the new template ended before it served";
+            }
         }
         close(connection);
     }

@@ -63,8 +63,8 @@ const char *find_place(struct place *place, const struct buffer *identity);
 int connect_to(const struct place *place);
 int connect_or_start(const struct place *place, const struct command *command, const struct buffer *identity,
                      bool *started, const char **reason);
-void give_up_on(const struct place *place, ino_t socket_file, const char *reason);
-ino_t socket_file_of(const struct place *place);
+void give_up_on(const struct place *place, uint64_t socket_file, const char *reason);
+uint64_t socket_file_of(const struct place *place);
 
 /* session.c: one request, and the life of the process that answers it. */
 enum outcome { SERVED, STALE, LOST, TIMED_OUT, PLAIN };

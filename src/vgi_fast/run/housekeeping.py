@@ -98,12 +98,13 @@ class Place:
             os.close(lock)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int, int] | None:
+    """Of a socket. Its number alone may be that of a file which was removed a moment ago."""
     try:
         status = os.lstat(path)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _remove(path: str) -> None:
