@@ -1,7 +1,7 @@
 # Builds and checks; CONTRIBUTING.md says when to use which.
 
 PYTHON ?= python
-BUILD := $(PYTHON) setup.py -q build_ext --inplace
+BUILD := $(PYTHON) setup.py -q build_scripts --build-dir build/bin build_ext --inplace
 ASAN := build/asan
 FUZZ_COUNT ?= 1000000
 FUZZ_SEED ?= 1
@@ -13,7 +13,7 @@ SANITIZED = PYTHONPATH=$(CURDIR)/$(ASAN):$(CURDIR) PYTHONMALLOC=malloc \
 
 .PHONY: build debug asan asan-build test bench lint annotate coverage fuzz clean
 
-build:  ## compile in place, optimized
+build:  ## compile in place, optimized; vgi-fast-run goes to build/bin
 	$(BUILD) --force
 
 debug:  ## compile in place, with assertions and live-object counters

@@ -1,4 +1,4 @@
-"""Builds the one extension module; everything else is declared in pyproject.toml.
+"""Builds the one extension module and the one executable; everything else is declared in pyproject.toml.
 
 Switches, read from the environment (unset, empty or 0 means off):
 
@@ -11,9 +11,15 @@ Switches, read from the environment (unset, empty or 0 means off):
 import os
 from glob import glob
 
+# isort: off
+# setuptools provides distutils, so it comes first.
 import numpy
-from Cython.Build import cythonize
 from setuptools import Extension, setup
+from Cython.Build import cythonize
+from distutils.ccompiler import new_compiler
+from distutils.command.build_scripts import build_scripts
+from distutils.sysconfig import customize_compiler
+# isort: on
 
 
 def switched_on(name: str) -> bool:
@@ -45,7 +51,27 @@ core = Extension(
     extra_link_args=link_args,
 )
 
+RUN_SOURCES = sorted(glob("src/vgi_fast/native/*.c"))
+
+
+class BuildScripts(build_scripts):
+    """The scripts are the sources of ``vgi-fast-run``, which is installed beside the interpreter."""
+
+    def run(self):
+        compiler = new_compiler(verbose=self.verbose, force=True)
+        customize_compiler(compiler)
+        objects = compiler.compile(
+            RUN_SOURCES,
+            output_dir=os.path.join(os.path.dirname(self.build_dir.rstrip("/")), "native"),
+            macros=[("VGI_FAST_VERSION", f'"{self.distribution.get_version()}"')],
+            extra_postargs=["-std=c11", "-O2", "-Wall", "-Wextra"],
+        )
+        compiler.link_executable(objects, "vgi-fast-run", output_dir=self.build_dir)
+
+
 setup(
+    scripts=RUN_SOURCES,
+    cmdclass={"build_scripts": BuildScripts},
     ext_modules=cythonize(
         [core],
         include_path=["src/vgi_fast"],

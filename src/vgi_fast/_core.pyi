@@ -363,6 +363,12 @@ def plain_batch(schema: Schema, columns: dict[str, Any]) -> RecordBatch | None:
 def load_numpy() -> None:
     """Import NumPy now, which the first array would otherwise wait for."""
 
+def fork_tied() -> int:
+    """As ``os.fork``; the child is killed when this process ends, however it does (Linux).
+
+    It says nothing of threads that the child will lack: whoever forks has to have looked for them.
+    """
+
 def set_validation(level: str) -> None:
     """``"standard"``: structure, always on; ``"full"``: also UTF-8. ``"none"`` is taken as standard."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.errors import ArgumentError, DefinitionError
 from vgi_fast.functions import scalar, table
-from vgi_fast.functions.annotations import NUMPY
+from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
@@ -68,6 +68,15 @@ class Registry:
             if kind == "scalar"
             for spec in overloads
             for column in spec.signature.columns
+        )
+
+    def delivers_arrow(self) -> bool:
+        """Whether any function receives or declares something of pyarrow."""
+        return any(
+            parameter.form in (ARROW, ARROW_SCALAR)
+            for overloads in self._functions.values()
+            for spec in overloads
+            for parameter in spec.signature.parameters
         )
 
     def in_schema(self, catalog: str, schema: str, kind: str | None = None) -> Iterator[FunctionSpec]:

@@ -78,6 +78,11 @@ class Service:
         self.replies: dict[Any, Reply] = {}
         """Constant responses, by whatever determines them."""
 
+    def renew(self) -> None:
+        """In a forked process: an identifier of its own, and the environment that it was given."""
+        self.server_id = os.urandom(6).hex()
+        self.tracer = _tracer()
+
     def _candidates(self, request: Mapping[str, Any]) -> list[FunctionSpec]:
         attach = request["attach_opaque_data"]
         catalog = self.catalog(attach, "bind").name if attach else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from vgi_fast.catalog.descriptors import Catalog
@@ -15,7 +16,7 @@ from vgi_fast.functions.table import table_spec
 from vgi_fast.wire.arrow import load_numpy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Unpack
 
     from vgi_fast.catalog.descriptors import SecretType, SettingSpec
@@ -27,12 +28,25 @@ if TYPE_CHECKING:
     from vgi_fast.worker.dispatch import Service
     from vgi_fast.worker.log import Log
 
-__all__ = ["Worker"]
+__all__ = ["Worker", "run_by"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
 _INTERRUPT = 2
 _EXIT_INTERRUPTED = 130
+
+_runner: Callable[[Worker, Sequence[str] | None], None] | None = None
+
+
+@contextmanager
+def run_by(runner: Callable[[Worker, Sequence[str] | None], None]) -> Iterator[None]:
+    """The next ``Worker.run`` of this process is ``runner``'s, which may call it again."""
+    global _runner
+    _runner = runner
+    try:
+        yield
+    finally:
+        _runner = None
 
 
 class Worker:
@@ -48,6 +62,8 @@ class Worker:
     ...     return x + 1
     >>> worker.catalogs
     [Catalog('demo', schemas=['main'])]
+
+    ``template=False`` keeps ``vgi-fast-run`` from serving it out of a template process (see ``vgi_fast.run``).
     """
 
     def __init__(
@@ -60,8 +76,12 @@ class Worker:
         secret_types: Iterable[SecretType] = (),
         comment: str | None = None,
         tags: Mapping[str, str] | None = None,
+        template: bool = True,
     ) -> None:
         self.name = name
+        self.template = template
+        self._preloads: list[Callable[[], object]] = []
+        self._workers: int | None = None
         self._registry = Registry()
         self._own: Catalog | None = None
         self._own_options: dict[str, Any] = {
@@ -148,16 +168,49 @@ class Worker:
         """
         self._add_spec(spec_from_kernel(name, kernel, types, signature, options))
 
+    def preload(self, function: F) -> F:
+        """Register a function without parameters that loads what calls will need: models, tables, connections' settings.
+
+        It runs once, before the worker serves; under ``vgi-fast-run`` once for all processes that share a template,
+        which then share the memory of what it loaded.
+
+            @worker.preload
+            def load_model():
+                global model
+                model = read_model("model.bin")
+        """
+        if not callable(function):
+            raise DefinitionError(f"@worker.preload takes a function, got {function!r}")
+        self._preloads.append(function)
+        return function
+
     def service(self, *, describe: bool = False, log: Log | None = None) -> Service:
-        """The request handler over everything registered so far."""
+        """The request handler over everything registered so far. Runs what has to be preloaded."""
         from vgi_fast.worker.dispatch import Service
 
-        if self._service is None or describe != self._service.describe or log is not None:
+        pending, self._preloads = self._preloads, []
+        for function in pending:
+            function()
+        if self._service is None or describe != self._service.describe:
             self._registry.check()
-            self._service = Service(self._registry, name=self.name, describe=describe, log=log)
+            self._service = Service(self._registry, name=self.name, describe=describe)
             if self._registry.delivers_numpy():
                 self._service.prepare = load_numpy
+        if log is not None:
+            self._service.log = log
         return self._service
+
+    def warm_up(self) -> None:
+        """Do now what the first calls would have to wait for; for a process that others are forked from."""
+        from vgi_fast.worker.warmup import warm_up
+
+        _limit_blas_threads()
+        warm_up(self.service(), self._registry)
+
+    def renew(self) -> None:
+        """In a forked process: what tells it apart from its parent."""
+        if self._service is not None:
+            self._service.renew()
 
     def serve(self, connection: Connection | None = None, *, describe: bool = False, log: Log | None = None) -> None:
         """Serve one connection, standard input and output by default, until the peer leaves."""
@@ -216,13 +269,18 @@ class Worker:
 
         from vgi_fast.worker.commandline import parse
 
-        options = parse(list(sys.argv[1:] if argv is None else argv), workers=workers)
+        global _runner
+        if workers is not None:
+            self._workers = workers
+        if _runner is not None:
+            runner, _runner = _runner, None
+            runner(self, argv)
+            return
+        options = parse(list(sys.argv[1:] if argv is None else argv), workers=self._workers)
         options.notice(self.name)
         try:
             gc.freeze()  # what was imported stays; collections while serving need not look at it
-            if "numpy" not in sys.modules:
-                # DuckDB starts a process for each of its threads; a pool of BLAS threads in each is start-up time.
-                os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            _limit_blas_threads()
             options.log.write("INFO", "vgi.worker", "worker_starting", name=self.name)
             if options.unix is not None or options.tcp is not None:
                 if self._listen(options) == _INTERRUPT:
@@ -244,6 +302,12 @@ def _prepare(service: Service) -> None:
         service.prepare()
         service.prepare = None
         gc.freeze()
+
+
+def _limit_blas_threads() -> None:
+    """DuckDB starts a process for each of its threads; a pool of BLAS threads in each is start-up time."""
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _function(given: Any, decorator: str) -> Any:

@@ -1,0 +1,1 @@
+"""``vgi-fast-run``: workers that serve at once, from a process that has them loaded."""

@@ -1,0 +1,114 @@
+"""The files of templates; ``native/place.c`` makes them. Sockets appear and disappear under the directory's lock."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Place"]
+
+_LOCK: Final = "lock"
+_UNSUITABLE_S: Final = 3600.0
+"""How long a reason for plain execution is believed; as in ``native/place.c``."""
+_LEFTOVER_S: Final = 60.0
+
+
+class Place:
+    """The socket of one template and the directory around it."""
+
+    def __init__(self, socket_path: str) -> None:
+        self._path = socket_path
+        self._folder = os.path.dirname(socket_path)
+        self._identity = _identity(socket_path)
+
+    def is_ours(self) -> bool:
+        """Whether new requests still come here."""
+        return self._identity is not None and _identity(self._path) == self._identity
+
+    def leave(self) -> None:
+        """Remove the socket, unless another template's has replaced it or somebody is about to do so."""
+        with self._locked() as locked:
+            if locked and self.is_ours():
+                _remove(self._path)
+
+    def refuse(self, reason: str) -> None:
+        """Have the next uses go without a template."""
+        with self._locked() as locked:
+            if locked and self.is_ours():
+                path = self._path.removesuffix(".sock") + ".plain"
+                with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                    file.write(reason.encode("utf-8", "replace")[:500])
+                _remove(self._path)
+
+    def tidy(self) -> None:
+        """Remove what killed templates and old reasons left behind."""
+        now = time.time()
+        for entry in os.scandir(self._folder):
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            age_s = now - status.st_mtime
+            if entry.name.endswith(".plain") and age_s > _UNSUITABLE_S:
+                _remove(entry.path)
+            elif entry.name.endswith(".id") and age_s > _LEFTOVER_S:
+                _remove(entry.path)
+            elif stat.S_ISSOCK(status.st_mode) and entry.path != self._path and age_s > _LEFTOVER_S:
+                self._remove_dead(entry.path)
+
+    def _remove_dead(self, path: str) -> None:
+        import socket
+
+        with self._locked() as locked:
+            if not locked:
+                return
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.setblocking(False)
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    _remove(path)
+                except OSError:
+                    pass  # busy
+
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Whoever holds the lock does what is needed, so nobody waits here."""
+        import fcntl
+
+        try:
+            lock = os.open(os.path.join(self._folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            yield False
+            return
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(lock)
+
+
+def _identity(path: str) -> tuple[int, int, int] | None:
+    """Of a socket. Its number alone may be that of a file which was removed a moment ago."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
