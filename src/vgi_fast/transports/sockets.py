@@ -50,7 +50,8 @@ class SocketConnection:
                 pass  # a smaller buffer works too
         self.input = Input(accepted.fileno())
         self.output = Output(accepted.fileno())
-        self.capabilities = Capabilities()
+        # A peer by TCP may be anywhere, on the loopback address behind a tunnel too.
+        self.capabilities = Capabilities(shared_memory=accepted.family == socket.AF_UNIX)
 
     def shut(self) -> None:
         """From any thread: a blocked read returns end of file."""

@@ -28,7 +28,7 @@ class StdioConnection:
         self._descriptors = (read_fd, write_fd)
         self.input = Input(read_fd)
         self.output = Output(write_fd)
-        self.capabilities = Capabilities()
+        self.capabilities = Capabilities(shared_memory=True)
 
     @staticmethod
     def take() -> StdioConnection:
