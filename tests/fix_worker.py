@@ -72,14 +72,21 @@ def over_tcp(command: list[str], **options: Any) -> Client:
     return Client(ServedChannel(command, "--tcp", "0"), **options)
 
 
+def over_shared_memory(command: list[str], **options: Any) -> Client:
+    """On standard input and output, with every batch in shared memory that has rows."""
+    environment = {"VGI_RPC_SHM_MIN_BATCH_BYTES": "0", **options.pop("env", {})}
+    return Client(command, env=environment, **{"shared_memory_bytes": 1 << 24, "min_shared_batch_bytes": 0, **options})
+
+
 TRANSPORTS: Final[dict[str, Callable[..., Client]]] = {
     "stdio": Client,
     "unix": over_unix,
     "pool": over_pool,
     "tcp": over_tcp,
+    "shm": over_shared_memory,
 }
 """How to connect, by transport: called with the worker's command line and the client's options."""
-DEFAULT_TRANSPORTS: Final = ["stdio", "unix", "pool"]
+DEFAULT_TRANSPORTS: Final = ["stdio", "unix", "pool", "shm"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -228,6 +228,38 @@ class Trace:
         """
 
 @final
+class Segment:
+    """A POSIX shared-memory segment, in which batches of one connection may travel (01 §8). One thread at a time.
+
+    Only its creator unlinks it; no resource tracker knows of it. Names are without their leading slash.
+    """
+
+    @staticmethod
+    def attach(name: str) -> Segment:
+        """A segment that another process made. TransportError where there is none, ProtocolError where it is
+        something else."""
+    @staticmethod
+    def create(name: str, size: int) -> Segment:
+        """Mode 0600. TransportError where the name is taken."""
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int:
+        """Of the object, as the kernel has it."""
+    def allocate(self, length: int) -> int | None:
+        """Offset of a new slot, first fit; None where there is no room. ProtocolError for a corrupt table."""
+    def free(self, offset: int) -> bool:
+        """Whether a slot began there."""
+    def entries(self) -> list[tuple[int, int]]:
+        """(offset, length) of the slots in use."""
+    def reset(self) -> None:
+        """Forget all slots."""
+    def close(self) -> None:
+        """Unmap, as far as nothing views it. Safe to repeat."""
+    def unlink(self) -> None:
+        """Take the name away. Safe to repeat."""
+
+@final
 class Input:
     """One direction of a connection, read: IPC streams back to back (01 §1.1).
 
@@ -239,8 +271,21 @@ class Input:
     def __init__(self, source: int | Buffer, max_message_bytes: int = ...) -> None: ...
     def read_schema(self) -> Schema | None:
         """Start the next stream. None at end of file on a stream boundary."""
-    def read_batch(self) -> RecordBatch | None:
-        """Next batch of the open stream; None at its end marker, or at end of file between messages."""
+    def read_batch(self, resolve: bool = True) -> RecordBatch | None:
+        """Next batch of the open stream; None at its end marker, or at end of file between messages.
+
+        A pointer batch comes back as the batch in shared memory, with the pointer's own metadata, unless
+        ``resolve`` is false. Its slot is freed once a later batch arrives and nothing refers to it any more.
+        """
+    def resolve(self, batch: RecordBatch) -> RecordBatch:
+        """The batch that a pointer batch of this input stands for; any other comes back as it is."""
+    def attach_segment(self, segment: Segment | None) -> None:
+        """Where pointers of the peer lead. A pointer without a segment is a ProtocolError."""
+    def give_back(self) -> None:
+        """Free the slots of received batches that nothing refers to. The peer has to be waiting."""
+    def release(self) -> None:
+        """Free the slots of all received batches. What is still referred to gets memory of its own first, at
+        the address where it is, so that views stay valid. Due before the peer may reset the segment."""
     def drain(self) -> None:
         """Discard up to and including the end marker of the open stream, if one is open."""
     @property
@@ -275,6 +320,11 @@ class Output:
         """Queue a batch (preceded by its dictionaries). ``metadata`` replaces the batch's own."""
     def empty_batch(self, metadata: Mapping[bytes, bytes] | None = None) -> None:
         """Queue a zero-row batch on the open stream's schema: logs, errors, ticks, void results."""
+    def attach_segment(self, segment: Segment | None, min_batch_bytes: int = 0) -> None:
+        """Place batches with rows, of that size or more, in shared memory, as far as there is room."""
+    @property
+    def pointers_written(self) -> int:
+        """Batches that were placed in shared memory."""
     def eos(self) -> None: ...
     def raw(self, data: bytes) -> None:
         """Queue bytes that were encoded before, whole messages only."""

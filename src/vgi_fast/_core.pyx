@@ -13,7 +13,7 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_CheckExact, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOSYS, errno
 from libc.stdint cimport (int8_t, int16_t, int32_t, int64_t, intptr_t, uint8_t, uint16_t, uint32_t, uint64_t,
                           uintptr_t, INT32_MAX, INT64_MAX)
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -30,6 +30,7 @@ cdef class Array
 cdef class RecordBatch
 cdef class BatchTemplate
 cdef class Kernel
+cdef class Segment
 
 include "_core_parts/debug.pxi"      # memory: blocks, held buffers, live-object counters
 include "_core_parts/trace.pxi"      # where the time goes
@@ -45,7 +46,9 @@ include "_core_parts/values.pxi"     # Python values, both directions
 include "_core_parts/numpy.pxi"      # NumPy views, both directions
 include "_core_parts/validate.pxi"   # every length and offset inside a received batch
 include "_core_parts/frame.pxi"      # record batch and dictionary messages, both directions
+include "_core_parts/shm.pxi"        # shared-memory segments
 include "_core_parts/stream.pxi"     # Input and Output
+include "_core_parts/pointers.pxi"   # batches in shared memory, both directions
 include "_core_parts/kernels.pxi"    # compiled functions over columns
 include "_core_parts/exchange.pxi"   # the scalar plan and the exchange loop
 include "_core_parts/process.pxi"    # children that end with their parent

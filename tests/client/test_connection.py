@@ -154,7 +154,7 @@ def test_undeclared_method_is_refused_here(peer: Peer) -> None:
     ("body", "message"),
     [
         ("answer(version(1), after=[(pa.record_batch([[b'x']], schema=RESULT), None)])", "more than one data batch"),
-        ("batch, _ = log('x', 'y'); stream(RESULT, (batch, {'vgi_rpc.shm_offset': '65536'}))", "shm_offset"),
+        ("batch, _ = log('x', 'y'); stream(RESULT, (batch, {'vgi_rpc.shm_offset': '65536'}))", "shared memory"),
         ("out.write(bytes.fromhex('ffffffff08000000') + b'nonsense'); out.flush()", "message"),
     ],
 )

@@ -185,7 +185,7 @@ def test_transport_options(served: Peer) -> None:
     (answer,) = served.exchange(request("__transport_options__", PROTOCOL_VERSION=None, TRANSPORT_SHM=b"true"))
     ((batch, metadata),) = answer.batches
     assert (batch.num_rows, batch.num_columns) == (0, 0)
-    assert metadata[keys.TRANSPORT_SHM] == b"false"
+    assert metadata[keys.TRANSPORT_SHM] == b"true"
     assert metadata[keys.REQUEST_VERSION] == b"1"
     assert len(metadata[keys.SERVER_ID]) == 12
 

@@ -288,6 +288,8 @@ cdef class Encoder:
     cdef int64_t body
     cdef list variadic
     cdef list keep
+    cdef size_t header_slot         # piece that is the header of the last batch
+    cdef int n_buffers              # of the last batch
 
     @staticmethod
     cdef Encoder new():
@@ -508,14 +510,18 @@ cdef class Encoder:
         return 0
 
     cdef int batch(self, Schema schema, Nodes nodes, int64_t length, object metadata) except -1:
-        cdef int n_buffers = self.reserve(schema.plan, nodes.at, schema.n_nodes)
-        cdef size_t slot = self.n_pieces
         cdef Py_ssize_t i
+        self.n_buffers = self.reserve(schema.plan, nodes.at, schema.n_nodes)
+        self.header_slot = self.n_pieces
         self.piece(EMPTY, 1)
         self.keep.append(nodes)
         for i in range(len(schema.fields)):
             self.column(schema.plan + schema.tops[i], nodes.at + schema.tops[i], 0, length)
-        return self.header(self.template(schema, n_buffers, metadata), slot, length)
+        return self.head(schema, length, metadata)
+
+    cdef int head(self, Schema schema, int64_t length, object metadata) except -1:
+        """Header of the last batch, or another instead."""
+        return self.header(self.template(schema, self.n_buffers, metadata), self.header_slot, length)
 
     cdef BatchTemplate template(self, Schema schema, int n_buffers, object metadata):
         if self.variadic is not None:

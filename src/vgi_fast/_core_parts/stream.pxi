@@ -85,9 +85,13 @@ cdef class Input:
     cdef bint cut
     cdef Schema schema
     cdef list dictionaries
+    # shared memory
+    cdef Segment segment
+    cdef list leases                # slots of batches that were received and not given back
 
     def __init__(self, source, max_message_bytes=None):
         cdef View view
+        self.leases = []
         self.max_message = DEFAULT_MAX_MESSAGE if max_message_bytes is None else max_message_bytes
         if isinstance(source, int):
             self.fd = source
@@ -239,14 +243,14 @@ cdef class Input:
             malformed(f"a message header of {length} bytes")
         if not self.fetch(prefix + length):
             self.cut_short()
-        kind = self.read_header(prefix, length)
+        kind = self.read_header(self.block.data + self.start + prefix, length)
         total = prefix + length + self.body_size
         if not self.fetch(total):
             self.cut_short()
         self.frame_size = total
         if (self.start + prefix + length) & 7 and self.body_size:
             self.realign(prefix, length)
-        self.read_header(prefix, length)    # the bytes may have moved
+        self.read_header(self.block.data + self.start + prefix, length)     # the bytes may have moved
         self.body = self.block.data + self.start + prefix + length
         return kind
 
@@ -261,9 +265,9 @@ cdef class Input:
         self.end = shift + unread
         return 0
 
-    cdef int read_header(self, size_t prefix, int64_t length) except -1:
+    cdef int read_header(self, const uint8_t *at, int64_t length) except -1:
         cdef int kind
-        set_span(&self.meta, self.block.data + self.start + prefix, length)
+        set_span(&self.meta, at, length)
         open_root(&self.meta, &self.message)
         if slot_i16(&self.message, 0, 0) < 3:
             malformed("metadata versions before V4 are not supported")
@@ -308,11 +312,51 @@ cdef class Input:
                 known_schemas[key] = found
         return found
 
-    def read_batch(self):
+    def read_batch(self, bint resolve=True):
         """Next batch of the open stream; None at its end marker, or at end of file between messages."""
-        return self.take_batch()
+        return self.take_batch() if resolve else self.next_batch()
 
     cdef RecordBatch take_batch(self):
+        """The next batch, where it lies in shared memory from there; the peer waits from its arrival on."""
+        cdef RecordBatch batch = self.next_batch()
+        if batch is not None and batch.length == 0 and batch.metadata_ is not None:
+            if LOG_LEVEL_KEY in batch.metadata_:
+                return batch            # more of the same answer follows: the peer is still at work
+            if SHM_OFFSET_KEY in batch.metadata_:
+                if self.leases:
+                    give_back_unused(self)
+                if self.trace is not None:
+                    self.trace.enter(IN_DECODE)
+                batch = resolve_pointer(self, batch)
+                if self.trace is not None:
+                    self.trace.enter(IN_OTHER)
+                return batch
+        if self.leases:
+            give_back_unused(self)
+        return batch
+
+    def resolve(self, RecordBatch batch not None):
+        """The batch that a pointer batch stands for; any other comes back as it is."""
+        if batch.length == 0 and batch.metadata_ is not None and SHM_OFFSET_KEY in batch.metadata_:
+            return resolve_pointer(self, batch)
+        return batch
+
+    def attach_segment(self, Segment segment):
+        """Where pointers of the peer lead; None leads nowhere."""
+        self.release()
+        self.segment = segment
+
+    def give_back(self):
+        """Free the slots of received batches that nothing refers to any more. The peer has to be waiting."""
+        if self.leases:
+            give_back_unused(self)
+
+    def release(self):
+        """Free all slots of received batches; those that something still refers to get memory of their own first."""
+        if self.leases:
+            release_leases(self)
+
+    cdef RecordBatch next_batch(self):
         cdef int kind
         cdef RecordBatch batch
         if not self.open:
@@ -322,12 +366,12 @@ cdef class Input:
                 self.trace.enter(IN_DECODE)
             kind = self.next_frame()
             if kind == FRAME_BATCH:
-                batch = self.decode_batch()
+                batch = self.decode_batch(self.block)
                 if self.trace is not None:
                     self.trace.enter(IN_OTHER)
                 return batch
             if kind == FRAME_DICTIONARY:
-                self.decode_dictionary()
+                self.decode_dictionary(self.block)
                 continue
             if kind == FRAME_SCHEMA:
                 raise ProtocolError("a second schema message inside a stream")
@@ -362,9 +406,10 @@ cdef class Input:
                 self.open = False
                 self.cut = kind == FRAME_EOF
 
-    cdef RecordBatch decode_batch(self):
+    cdef RecordBatch decode_batch(self, object owner):
+        """The current message, whose body ``owner`` keeps."""
         cdef Schema schema = self.schema
-        cdef Nodes nodes = Nodes.new(schema.n_nodes, self.block)
+        cdef Nodes nodes = Nodes.new(schema.n_nodes, owner)
         cdef Table header
         cdef int64_t length = 0
         cdef dict metadata = None
@@ -378,7 +423,7 @@ cdef class Input:
             metadata = key_values(&self.meta, &self.message, 4)
         return RecordBatch.new(schema, nodes, length, metadata)
 
-    cdef int decode_dictionary(self) except -1:
+    cdef int decode_dictionary(self, object owner) except -1:
         cdef Table header, data
         cdef int64_t id, length = 0
         cdef int slot_number
@@ -394,7 +439,7 @@ cdef class Input:
         if not slot_table(&self.meta, &header, 1, &data):
             malformed("a dictionary message without values")
         plan = SlotPlan.find(self.schema, slot_number)
-        nodes = Nodes.new((<SlotPlan> plan).span, self.block)
+        nodes = Nodes.new((<SlotPlan> plan).span, owner)
         read_batch_nodes(&self.meta, &data, self.v4, self.body, self.body_size, (<SlotPlan> plan).at, nodes,
                          &length)
         check_columns((<SlotPlan> plan).at, nodes, length)
@@ -477,6 +522,13 @@ cdef class Output:
     cdef readonly bint open
     cdef public Trace trace
     cdef iovec *vectors
+    # shared memory
+    cdef Segment segment
+    cdef int64_t min_shared
+    cdef dict pointers              # PointerTemplate by numbers of digits, for this schema and metadata:
+    cdef Schema pointer_schema
+    cdef object pointer_metadata
+    cdef readonly int64_t pointers_written
 
     def __init__(self, sink=None):
         self.encoder = Encoder.new()
@@ -512,17 +564,27 @@ cdef class Output:
             raise TypeMismatchError(f"a batch of ({batch.schema}) in a stream of ({self.schema_})")
         self.put(batch, batch.metadata_ if metadata is None else metadata)
 
+    def attach_segment(self, Segment segment, int64_t min_batch_bytes=0):
+        """Place batches of that size there from now on; None places none."""
+        self.segment = segment
+        self.min_shared = min_batch_bytes
+
     cdef int put(self, RecordBatch batch, object metadata) except -1:
         """As ``batch``, all checks done."""
         cdef int phase
         if self.trace is None:
-            return self.encode(batch, metadata)
+            return self.place(batch, metadata)
         phase = self.trace.enter(IN_ENCODE)
-        self.encode(batch, metadata)
+        self.place(batch, metadata)
         self.trace.enter(phase)
         return 0
 
-    cdef int encode(self, RecordBatch batch, object metadata) except -1:
+    cdef int place(self, RecordBatch batch, object metadata) except -1:
+        if self.segment is not None and batch.length:
+            return put_shared(self, batch, metadata)
+        return self.put_inline(batch, metadata)
+
+    cdef int put_inline(self, RecordBatch batch, object metadata) except -1:
         cdef int64_t next_id = 0
         if self.schema_.dictionary_ids:
             self.dictionaries(self.schema_.plan, batch.nodes.at, self.schema_.n_nodes, &next_id)

@@ -23,8 +23,9 @@ class Client:
 
     ``command`` is an argv list, a shell command line as in DuckDB's LOCATION, ``unix://PATH`` or
     ``tcp://HOST:PORT`` of a worker that listens, ``launch:COMMAND`` for one that is shared with DuckDB and other
-    processes, or a ``Channel``. ``timeout_s`` bounds each exchange of
-    messages; a worker that is later is ended. Logs go to ``on_log``, else to ``logs``.
+    processes, or a ``Channel``. ``timeout_s`` bounds each exchange of messages; a worker that is later is ended.
+    Logs go to ``on_log``, else to ``logs``. With ``shared_memory_bytes`` larger batches (of
+    ``min_shared_batch_bytes``, as in DuckDB 128 KiB) travel through a segment of that size, where the worker can.
 
         with Client(["python", "worker.py"]) as client:
             catalog = client.attach()
@@ -40,6 +41,8 @@ class Client:
         timeout_s: float | None = None,
         on_log: Callable[[LogRecord], None] | None = None,
         inherit_stderr: bool = False,
+        shared_memory_bytes: int | None = None,
+        min_shared_batch_bytes: int | None = None,
     ) -> None:
         self.logs: deque[LogRecord] = deque(maxlen=KEPT_LOGS)
         if isinstance(command, str) and is_socket_location(command):
@@ -50,7 +53,13 @@ class Client:
             command = LaunchChannel(Launcher(command.removeprefix(LAUNCH_PREFIX), env=dict(env or {}), cwd=cwd))
         elif isinstance(command, (str, Sequence)):
             command = ProcessChannel(command, env=env, cwd=cwd, inherit_stderr=inherit_stderr)
-        self.connection = Connection(command, on_log or self.logs.append, timeout_s=timeout_s)
+        self.connection = Connection(
+            command,
+            on_log or self.logs.append,
+            timeout_s=timeout_s,
+            shared_memory_bytes=shared_memory_bytes,
+            min_shared_batch_bytes=min_shared_batch_bytes,
+        )
         self.exit_status: int | None = None
         """Of a worker process, once the client is closed."""
 

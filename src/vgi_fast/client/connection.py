@@ -11,6 +11,7 @@ from typing import Any, Final
 from vgi_fast._core import Input, Output, RecordBatch, Schema
 from vgi_fast.client.channels import EXIT_WAIT_S, Channel
 from vgi_fast.client.messages import LogRecord, Meaning, meaning, read_error, read_log
+from vgi_fast.client.shared_memory import SharedMemory
 from vgi_fast.client.watchdog import Watchdog
 from vgi_fast.errors import ProtocolError, RemoteError, TransportError
 from vgi_fast.wire import keys, versions
@@ -29,6 +30,8 @@ class Connection:
         *,
         timeout_s: float | None = None,
         generation: int = versions.DEFAULT_GENERATION,
+        shared_memory_bytes: int | None = None,
+        min_shared_batch_bytes: int | None = None,
     ) -> None:
         self.channel = channel
         self.timeout_s = timeout_s
@@ -38,6 +41,10 @@ class Connection:
         self.stream: Stream | None = None
         """The open stream; no request may be sent while there is one."""
         self.usable = True
+        self.shared_memory: SharedMemory | None = None
+        """From the first stream on, where it was asked for and the worker can."""
+        self._shared_memory_bytes = shared_memory_bytes
+        self._min_shared_batch_bytes = min_shared_batch_bytes
         self._on_log = on_log
         self._watchdog = Watchdog(channel.abort)
 
@@ -53,18 +60,26 @@ class Connection:
     ) -> tuple[Schema, RecordBatch | None]:
         """A unary call: the response's schema and its data batch. ``metadata`` replaces the request's own."""
         self._check_idle()
+        memory = self.shared_memory
         with self.guard(f"the answer to {method!r}"):
+            if memory is not None:
+                memory.start_placing()
             self._send_request(method, request, metadata)
+            if memory is not None:
+                memory.stop_placing()
             return self.read_single(method)
 
     def open(self, method: str, request: RecordBatch, input_schema: Schema) -> "Stream":
         """A streaming call, up to and including its header."""
         self._check_idle()
+        metadata = self.request_metadata(method) | self._offer_memory()
         with self.guard(f"the header of {method!r}"):
-            self._send_request(method, request, None)
+            self._send_request(method, request, metadata)
             schema, header = self.read_single(method)
             if len(schema) == 0 or header is None:
                 raise ProtocolError(f"the header of {method!r} is empty and carries no error")
+        if self.shared_memory is not None:
+            self.shared_memory.start_placing()
         self.stream = Stream(self, header.row(0), input_schema)
         return self.stream
 
@@ -72,7 +87,11 @@ class Connection:
         """Safe to repeat. The exit status where the peer is a process."""
         self.usable = False
         self._watchdog.close()
-        return self.channel.close(wait_s)
+        try:
+            return self.channel.close(wait_s)
+        finally:
+            if self.shared_memory is not None:
+                self.shared_memory.close()
 
     # -- for Stream -----------------------------------------------------------------------------
 
@@ -128,6 +147,22 @@ class Connection:
             return ProtocolError(error.message, detail=detail)
         return TransportError(message, detail=detail)
 
+    def end_stream(self) -> None:
+        self.stream = None
+        if self.shared_memory is not None:
+            self.shared_memory.stop_placing()
+
+    def _offer_memory(self) -> dict[bytes, bytes]:
+        """Negotiated once, before the first stream (sections 7 and 8.4)."""
+        size, self._shared_memory_bytes = self._shared_memory_bytes, None
+        if size is not None:
+            method = keys.TRANSPORT_OPTIONS_METHOD
+            metadata = self.request_metadata(method) | {keys.TRANSPORT_SHM: keys.TRUE}
+            _, answer = self.call(method, RecordBatch(EMPTY_SCHEMA, [], 1), metadata)
+            if answer is not None and answer.metadata.get(keys.TRANSPORT_SHM) == keys.TRUE:
+                self.shared_memory = SharedMemory(self.input, self.output, size, self._min_shared_batch_bytes)
+        return {} if self.shared_memory is None else self.shared_memory.offer()
+
     def _check_idle(self) -> None:
         if self.stream is not None and self.usable:
             raise TransportError("a stream is open on this connection; close it before the next call")
@@ -162,6 +197,8 @@ class _Guard:
         if error is None or isinstance(error, RemoteError):
             return
         self._connection.usable = False
+        if self._connection.shared_memory is not None:
+            self._connection.shared_memory.unlink()
         if isinstance(error, (TransportError, ProtocolError)):
             raise self._connection.post_mortem(error, self._awaited) from error
 
@@ -245,7 +282,7 @@ class Stream:
             self._end_input()
             while not self._ended:
                 self._next_answer()
-        self._connection.stream = None
+        self._connection.end_stream()
 
     def __enter__(self) -> "Stream":
         return self
@@ -278,6 +315,8 @@ class Stream:
             if batch is None:
                 output.empty_batch(metadata)
             else:
+                # Exchanges are lockstep: the worker waits, and may have the room of the last answer.
+                self._connection.input.give_back()
                 output.batch(batch, metadata)
             output.flush()
         except TransportError:

@@ -34,9 +34,8 @@ def meaning(batch: RecordBatch) -> Meaning:
     level = metadata.get(keys.LOG_LEVEL) or metadata.get(keys.LEGACY_LOG_LEVEL)
     if level is not None:
         return Meaning.ERROR if level == keys.EXCEPTION.encode() else Meaning.LOG
-    for pointer in (keys.LOCATION, keys.SHM_OFFSET):
-        if pointer in metadata:
-            raise ProtocolError(f"the worker sent a {pointer.decode()} pointer that was not asked for")
+    if keys.LOCATION in metadata:
+        raise ProtocolError(f"the worker sent a {keys.LOCATION.decode()} pointer that was not asked for")
     return Meaning.DATA
 
 

@@ -61,7 +61,11 @@ class SocketConnection:
                 pass  # a smaller buffer works too
         self.input = Input(accepted.fileno())
         self.output = Output(accepted.fileno())
-        self.capabilities = Capabilities(spin_us=spin_budget_us(os.environ))
+        self.capabilities = Capabilities(
+            # A peer by TCP may be anywhere, on the loopback address behind a tunnel too.
+            shared_memory=accepted.family == socket.AF_UNIX,
+            spin_us=spin_budget_us(os.environ),
+        )
 
     def shut(self, how: int = socket.SHUT_RDWR) -> None:
         """From any thread: a blocked read returns end of file."""

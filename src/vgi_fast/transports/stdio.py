@@ -29,7 +29,7 @@ class StdioConnection:
         self._descriptors = (read_fd, write_fd)
         self.input = Input(read_fd)
         self.output = Output(write_fd)
-        self.capabilities = Capabilities(spin_us=spin_budget_us(os.environ))
+        self.capabilities = Capabilities(shared_memory=True, spin_us=spin_budget_us(os.environ))
 
     @staticmethod
     def take() -> StdioConnection:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vgi_fast.functions.invocation import Invocation
     from vgi_fast.functions.spec import FunctionSpec
     from vgi_fast.transports.base import Connection
+    from vgi_fast.transports.shared_memory import SharedMemory
     from vgi_fast.wire.arrow import ScalarPlan
     from vgi_fast.wire.methods import Method
     from vgi_fast.worker.trace import Tracer
@@ -130,6 +131,7 @@ class Call:
         self._request_id = None
         self.log_schema = schema
         self.pending = None
+        self.session.answer_through_memory(self.metadata)
 
     def reply(self, key: Any, make: Callable[[], bytes | None]) -> Reply:
         """The constant response under ``key``, made when first needed."""
@@ -167,6 +169,8 @@ class Session:
         self.busy = False
         self.leaving = False
         self.requests = 0
+        self.shared_memory: SharedMemory | None = None
+        """Once a client has named a segment."""
         self._may_be_abandoned = False
         self._lost = False
         self._trace = service.tracer.start() if service.tracer is not None else None
@@ -189,6 +193,9 @@ class Session:
                         prepare()
         except TransportError:
             self.output.discard()
+        finally:
+            if self.shared_memory is not None:
+                self.shared_memory.close()
 
     def serve_one(self) -> bool:
         """Serve one request; False at the end of the connection."""
@@ -197,7 +204,7 @@ class Session:
                 return False
             self.busy = True
             self.requests += 1
-            batch = self.input.read_batch()
+            batch = self.input.read_batch(resolve=False)  # a pointer that leads nowhere is no end of the connection
             self.input.drain()
         except ProtocolError as error:
             self.fail(error, empty_schema())
@@ -226,8 +233,10 @@ class Session:
         failure: Exception | None = None
         try:
             name = _method_name(metadata)
-            _check_rows(batch, metadata)
             builtin = self.service.builtins.get(name)
+            if builtin is None and (keys.SHM_SEGMENT_NAME in metadata or keys.SHM_OFFSET in metadata):
+                batch = self._through_memory(batch, metadata)
+            _check_rows(batch, metadata)
             if builtin is not None and builtin(self, metadata):
                 return
             generation = versions.generation_of(metadata)
@@ -236,22 +245,41 @@ class Session:
                 error_schema = method.result
             versions.check_protocol_version(metadata.get(keys.PROTOCOL_VERSION), generation)
             row = _parameters(method, batch)
+            del batch
+            self.input.release()
             handler = self.service.handlers.get(name)
             if handler is None:
                 raise MethodNotImplementedError(f"Method '{name}' is not implemented by this worker")
             call = Call(self, method, metadata, generation)
             answer = handler(call, row)
             if not method.is_stream:
+                self.answer_through_memory(metadata)
                 self._send(method, answer)
         except Exception as error:
             failure = error
             self.fail(error, error_schema)
             self._may_be_abandoned = name == "init"
+        if self.shared_memory is not None:
+            self.shared_memory.answer_inline()
         if self.service.log.calls:
             self._report(name, failure, time.perf_counter() - started)
         if self._trace is not None and self.service.tracer is not None:
             self.service.tracer.write(name, self.subject, self._trace.take())
             self.subject = ""
+
+    def _through_memory(self, batch: RecordBatch, metadata: dict[bytes, bytes]) -> RecordBatch:
+        """Attach what the request names, and the batch that it is a pointer to."""
+        if self.shared_memory is None:
+            from vgi_fast.transports.shared_memory import SharedMemory
+
+            self.shared_memory = SharedMemory(self.connection, self.service.log)
+        self.shared_memory.attach(metadata)
+        return self.input.resolve(batch)
+
+    def answer_through_memory(self, metadata: dict[bytes, bytes]) -> None:
+        """Data batches may from now on be pointers, if the request allows for it."""
+        if self.shared_memory is not None:
+            self.shared_memory.answer_to(metadata)
 
     def _send(self, method: Method, answer: bytes | Reply | None) -> None:
         output = self.output
@@ -270,6 +298,7 @@ class Session:
 
     def fail(self, error: BaseException, schema: Schema) -> None:
         """End the open output stream, or a new one on ``schema``, with an error."""
+        self.input.release()
         output = self.output
         if not output.open:
             output.schema(schema)
@@ -309,8 +338,8 @@ def _method_name(metadata: dict[bytes, bytes]) -> str:
 
 def _check_rows(batch: RecordBatch, metadata: dict[bytes, bytes]) -> None:
     if batch.num_columns and batch.num_rows != 1:
-        if keys.SHM_OFFSET in metadata or keys.LOCATION in metadata:
-            raise ProtocolError("The request batch is a pointer, but nothing is attached that it could point into")
+        if keys.LOCATION in metadata:
+            raise ProtocolError("The request batch is a pointer to an external location, which this worker cannot read")
         raise ProtocolError(f"Expected 1 row in request batch, got {batch.num_rows}")
 
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 def transport_options(session: Session, metadata: dict[bytes, bytes]) -> bool:
     """Always answered, and always successfully: after an error DuckDB would lose its place."""
     shared_memory = session.connection.capabilities.shared_memory
+    if shared_memory:
+        from vgi_fast.transports.shared_memory import is_available
+
+        shared_memory = is_available()
     output = session.output
     output.schema(empty_schema())
     output.empty_batch(

@@ -171,6 +171,7 @@ def _produce(session: Session, producer: Producer, schema: Schema) -> None:
 
 
 def _end_output(session: Session, schema: Schema) -> None:
+    session.input.release()  # once the client has the end, the segment is its to reset
     output = session.output
     if not output.open:
         output.schema(schema)
