@@ -18,7 +18,7 @@ def narrow_scan(count: Count) -> dict[str, Any]:
 @table(columns=COLUMNS)
 def wide_scan(count: Count) -> dict[str, Any]:
     """The columns of the table that it is for"""
-    return {"id": range(count), "val": range(0, 10 * count, 10)}
+    return {"id": range(count), "val": range(10, 10 * count + 1, 10)}
 
 
 CATALOG: Final = Catalog(
