@@ -241,8 +241,25 @@ class CatalogInterface:
             raise ArgumentError(f"Table '{schema_name}.{name}' has no scan function")
         return table.scan
 
-    def table_scan_branches_get(self, **call: Any) -> ScanBranches | ScanFunction:
-        """Parameters of ``table_scan_function_get``; by default its answer as the only branch."""
+    def table_scan_branches_get(
+        self,
+        *,
+        attach_opaque_data: AttachData,
+        schema_name: str,
+        name: str,
+        at_unit: str | None,
+        at_value: str | None,
+        transaction_opaque_data: bytes | None,
+    ) -> ScanBranches | ScanFunction:
+        """The branches of ``table_get``, or the answer of ``table_scan_function_get`` as the only one."""
+        call: dict[str, Any] = {
+            "attach_opaque_data": attach_opaque_data,
+            "schema_name": schema_name,
+            "name": name,
+            "at_unit": at_unit,
+            "at_value": at_value,
+            "transaction_opaque_data": transaction_opaque_data,
+        }
         table = self.table_get(**call)
         if table is not None and table.branches is not None:
             from vgi_fast.catalog.scans import ScanBranches

@@ -244,7 +244,7 @@ class Table:
                     )
         fields = []
         for field in plain.fields:
-            metadata = dict(field.metadata)
+            metadata: dict[bytes | str, bytes | str] = {**field.metadata}
             name = field.name
             if name in defaults and name in generated:
                 raise DefinitionError(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from vgi_fast import Catalog, CatalogSchema
+from vgi_fast import Catalog, CatalogInterface, CatalogSchema
 from vgi_fast.examples.example import (
     arithmetic,
     cacheable,
@@ -71,7 +71,7 @@ TWINS: Final = [
     Catalog(name, functions=[probes.in_catalog(name)], comment=f"Half of a pair: {name}")
     for name in ("twin_a", "twin_b")
 ]
-CATALOGS: Final = [
+CATALOGS: Final[list[Catalog | CatalogInterface]] = [
     EXAMPLE,
     projection_repro.CATALOG,
     schema_reconcile.CATALOG,

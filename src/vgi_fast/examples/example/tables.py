@@ -6,7 +6,6 @@ from typing import Any, Final
 
 from vgi_fast import (
     ArgumentError,
-    AttachData,
     ColumnStatisticsInput,
     Field,
     ForeignKeyDef,
@@ -430,12 +429,6 @@ INDEXES: Final = [
 class ExampleCatalog(ReadOnlyCatalogInterface):
     """As it is declared, except for two tables that no declaration would accept."""
 
-    def table_scan_branches_get(
-        self, *, attach_opaque_data: AttachData, schema_name: str, name: str, **call: Any
-    ) -> ScanBranches | ScanFunction:
+    def table_scan_branches_get(self, *, name: str, **call: Any) -> ScanBranches | ScanFunction:
         broken = BROKEN_BRANCHES.get(name)
-        if broken is not None:
-            return ScanBranches(broken)
-        return super().table_scan_branches_get(
-            attach_opaque_data=attach_opaque_data, schema_name=schema_name, name=name, **call
-        )
+        return super().table_scan_branches_get(name=name, **call) if broken is None else ScanBranches(broken)
