@@ -427,9 +427,8 @@ class Index:
         versions: Iterable[str] | None = None,
     ) -> None:
         if constraint_type not in CONSTRAINT_TYPES:
-            raise DefinitionError(
-                f"index '{name}': constraint_type {constraint_type!r} is not one of {CONSTRAINT_TYPES}"
-            )
+            allowed = ", ".join(CONSTRAINT_TYPES)
+            raise DefinitionError(f"index '{name}': constraint_type must be one of {allowed}, got {constraint_type!r}")
         self.name = name
         self.table_name = table_name
         self.expressions = list(expressions)

@@ -52,10 +52,10 @@ class Registry:
         """Functions that only tables use: they can be called, but are not listed."""
 
     def add_catalog(self, source: Catalog | CatalogInterface) -> None:
+        if not isinstance(source.catalog if isinstance(source, CatalogInterface) else source, Catalog):
+            raise DefinitionError(f"expected a Catalog or a CatalogInterface over one, got {source!r}")
         interface = source if isinstance(source, CatalogInterface) else ReadOnlyCatalogInterface(source)
         catalog = interface.catalog
-        if not isinstance(catalog, Catalog):
-            raise DefinitionError(f"expected a Catalog or a CatalogInterface over one, got {source!r}")
         if catalog.name in self.catalogs:
             raise DefinitionError(f"duplicate catalog name '{catalog.name}'")
         self.catalogs[catalog.name] = catalog
