@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         categories: list[str]
         tags: dict[str, str]
         cardinality: Any
+        statistics: Any
         projection_pushdown: bool
         order_preservation: str
         max_workers: int
@@ -92,7 +93,7 @@ __all__ = [
     "table_spec",
 ]
 
-_HOOKS: Final = ("on_bind", "on_init", "cardinality", "initial_state", "process", "on_cancel")
+_HOOKS: Final = ("on_bind", "on_init", "cardinality", "statistics", "initial_state", "process", "on_cancel")
 
 
 class TableSpec(FunctionSpec):
@@ -179,6 +180,21 @@ class TableSpec(FunctionSpec):
             return TableCardinality.of(self._call(self.owner_for(), "cardinality", params), self.where)
         declared = self.options.cardinality
         return TableCardinality.of(declared(params.args) if callable(declared) else declared, self.where)
+
+    @property
+    def has_statistics(self) -> bool:
+        return "statistics" in self.hooks or self.options.statistics is not None
+
+    def statistics(self, params: BindParams[Any]) -> Mapping[str, Any] | None:
+        """``ColumnStatisticsInput`` by output column."""
+        if "statistics" in self.hooks:
+            found = self._call(self.owner_for(), "statistics", params)
+        else:
+            declared = self.options.statistics
+            found = declared(params.args) if callable(declared) else declared
+        if found is not None and not isinstance(found, Mapping):
+            raise ArgumentError(f"{self.where}: statistics must be a mapping of columns, got {type(found).__name__}")
+        return found
 
     def owner_for(self) -> Any:
         """The class, or an instance of it when a hook is an ordinary method."""
@@ -278,6 +294,11 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
     @classmethod
     def cardinality(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> TableCardinality | int | None:
         """Number of rows, if it is known at plan time."""
+        raise NotImplementedError
+
+    @classmethod
+    def statistics(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Mapping[str, Any] | None:
+        """``ColumnStatisticsInput`` by output column, for those about which something is certain."""
         raise NotImplementedError
 
     @classmethod
@@ -423,7 +444,7 @@ def _hooks(owner: type, where: str) -> dict[str, list[Injection]]:
             continue
         own = {"process": 3, "on_cancel": 2}.get(name, 1)
         skip = own if isinstance(hook, staticmethod) else own + 1
-        takes_more = name in ("on_bind", "on_init", "cardinality", "initial_state")
+        takes_more = name in ("on_bind", "on_init", "cardinality", "statistics", "initial_state")
         plain = getattr(hook, "__func__", hook)
         found[name] = read_hook(plain, f"{where}, {name}", skip) if takes_more else []
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from vgi_fast import Arg, ArgumentError, BindParams, table
+from vgi_fast import Arg, ArgumentError, BindParams, Field, Projection, Schema, table
 
 Version = Annotated[int, Arg(doc="Version of the data")]
 
@@ -80,6 +80,57 @@ rff_multi_scan = constant_rows(
 )
 
 
+BOX: Final = "struct<xmin: float32, ymin: float32, xmax: float32, ymax: float32>"
+ROW_ID: Final = {"is_row_id": ""}
+
+rff_rowid_scan = constant_rows(
+    "rff_rowid_scan",
+    {"row_id": Field("row_id", "int64", True, ROW_ID), "bbox": BOX, "other": "int64"},
+    [(row, {"xmin": row, "ymin": 2.0, "xmax": 3.0, "ymax": 4.0}, 10 * row) for row in range(10)],
+    "Rows with a row id behind required filters",
+    projection_pushdown=True,
+)
+
+# Where the row id stands among the columns, and of which type it is.
+LAYOUTS: Final = {"first": 0, "middle": 1, "last": 2}
+ROW_ID_TYPES: Final = {"int64": "int64", "string": "utf8", "struct": "struct<a: int64, b: utf8>"}
+
+
+def rowid_columns(layout: str, row_id_type: str) -> Schema:
+    fields = [Field("name", "utf8"), Field("value", "utf8")]
+    fields.insert(LAYOUTS[layout], Field("row_id", ROW_ID_TYPES[row_id_type], True, ROW_ID))
+    return Schema(fields)
+
+
+def _row_id(row: int, type: str) -> Any:
+    if type == "int64":
+        return row
+    return f"rid_{row}" if type == "string" else {"a": row, "b": f"s_{row}"}
+
+
+@table(
+    columns=lambda params: rowid_columns(params.args.layout, params.args.row_id_type),
+    cardinality=lambda args: args.count,
+    projection_pushdown=True,
+)
+def rowid_sequence(
+    count: Annotated[int, Arg(doc="Number of rows", ge=0)],
+    wanted: Projection,
+    *,
+    layout: Annotated[str, Arg(doc="Place of the row id", choices=list(LAYOUTS))] = "first",
+    row_id_type: Annotated[str, Arg(doc="Type of the row id", choices=list(ROW_ID_TYPES))] = "int64",
+) -> Iterator[dict[str, list[Any]]]:
+    """Generates rows with a row id"""
+    for start in range(0, count, ROWS_PER_BATCH):
+        rows = range(start, min(start + ROWS_PER_BATCH, count))
+        columns = {
+            "row_id": [_row_id(row, row_id_type) for row in rows],
+            "name": [f"item_{row}" for row in rows],
+            "value": [f"val_{row}" for row in rows],
+        }
+        yield {name: columns[name] for name in wanted or ["name"]}
+
+
 @table(columns={"n": "int64"}, cardinality=TEN_THOUSAND)
 def ten_thousand() -> Iterator[range]:
     """Generates 10000 integers from 0 to 9999"""
@@ -154,6 +205,8 @@ FUNCTIONS: Final = [
     rff_struct_scan,
     rff_nested_scan,
     rff_multi_scan,
+    rff_rowid_scan,
+    rowid_sequence,
     ten_thousand,
     versioned_data_scan,
     versioned_constraints_scan,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from vgi_fast import (
     ArgumentError,
+    CallArguments,
     ColumnStatisticsInput,
     Field,
     ForeignKeyDef,
@@ -138,6 +139,22 @@ WITH_COLUMNS: Final = [
         generated_columns={"doubled": "n * 2", "label": "'item_' || CAST(n AS VARCHAR)"},
         comment="Table with generated columns backed by sequence(10)",
     ),
+]
+
+# --- with a row id ----------------------------------------------------------------------------------------------
+
+
+def with_row_id(name: str, comment: str, layout: str, row_id_type: str = "int64") -> Table:
+    arguments = CallArguments(20, layout=layout, row_id_type=row_id_type)
+    return Table(name, function=scans.rowid_sequence, arguments=arguments, inline_scan=False, comment=comment)
+
+
+WITH_ROW_ID: Final = [
+    with_row_id("rowid_first", "Table with row_id at column index 0", "first"),
+    with_row_id("rowid_middle", "Table with row_id at column index 1", "middle"),
+    with_row_id("rowid_last", "Table with row_id at column index 2", "last"),
+    with_row_id("rowid_string", "Table with string row_id", "first", "string"),
+    with_row_id("rowid_struct", "Table with struct row_id", "first", "struct"),
 ]
 
 # --- with constraints -----------------------------------------------------------------------------------------
@@ -331,14 +348,12 @@ BROKEN_BRANCHES: Final[dict[str, list[ScanBranch]]] = {
 
 # --- required filters -------------------------------------------------------------------------------------------
 
-BOX: Final = "struct<xmin: float32, ymin: float32, xmax: float32, ymax: float32>"
+BOX: Final = scans.BOX
 BOX_FILTERS: Final = [["bbox.xmin"], ["bbox.xmax"], ["bbox.ymin"], ["bbox.ymax"]]
 HIVE: Final = {"id": "utf8", "bbox": BOX, "name": "utf8", "num": "int64", "theme": "utf8", "type": "utf8"}
 
 
 def hive(name: str, required: list[list[str]]) -> Table:
-    from vgi_fast import CallArguments
-
     files = CallArguments(f"{FOLDER}/rff_hive/*/*/*.parquet", hive_partitioning=True)
     return Table(
         name,
@@ -362,6 +377,9 @@ REQUIRED_FILTERS: Final = [
     ),
     Table("rff_multi", function=scans.rff_multi_scan, required_filters=[["top"], ["s.a"]], comment="Needs two filters"),
     Table("rff_or", function=scans.rff_simple_scan, required_filters=[["a", "b"]], comment="Needs one of two filters"),
+    Table(
+        "rff_rowid", function=scans.rff_rowid_scan, required_filters=BOX_FILTERS, comment="Needs a box, has a row id"
+    ),
     Table("rff_none", function=scans.rff_none_scan, comment="Needs no filter"),
     Table(
         "rff_parquet",
@@ -377,6 +395,7 @@ REQUIRED_FILTERS: Final = [
 TABLES: Final = [
     *BY_FUNCTION,
     *WITH_COLUMNS,
+    *WITH_ROW_ID,
     *WITH_CONSTRAINTS,
     versioned_data(NEWEST),
     versioned_constraints(NEWEST),
