@@ -7,6 +7,7 @@ from vgi_fast._core import DataType, Field, Schema, decode_row
 from vgi_fast.client import calls, values
 from vgi_fast.client.calls import Bound, ScalarCall, TableCall
 from vgi_fast.client.signatures import Argument, Function, choose, match, read_function
+from vgi_fast.client.tables import CatalogTables
 from vgi_fast.errors import ArgumentError, ProtocolError
 from vgi_fast.wire import methods, records
 
@@ -23,7 +24,7 @@ FUNCTION_KINDS: Final = {
 Secrets = Mapping[str, Mapping[str, Any]]
 
 
-class Catalog:
+class Catalog(CatalogTables):
     """Made by ``Client.attach``. Listings are read once and kept, as DuckDB does."""
 
     def __init__(self, client: "Client", name: str, result: Mapping[str, Any]) -> None:
@@ -60,17 +61,6 @@ class Catalog:
         names = [entry["name"] for entry in self.schemas()] if schema is None else [schema]
         kinds = list(FUNCTION_KINDS) if kind is None else [kind]
         return [function for name in names for each in kinds for function in self._listing(name, each)]
-
-    def tables(self, schema: str | None = None) -> list[dict[str, Any]]:
-        return self._list("catalog_schema_contents_tables", name=schema or self.default_schema)
-
-    def views(self, schema: str | None = None) -> list[dict[str, Any]]:
-        return self._list("catalog_schema_contents_views", name=schema or self.default_schema)
-
-    def macros(self, kind: str, schema: str | None = None) -> list[dict[str, Any]]:
-        """``kind`` is ``scalar`` or ``table``."""
-        name = schema or self.default_schema
-        return self._list("catalog_schema_contents_macros", name=name, type=f"{kind.upper()}_MACRO")
 
     def version(self) -> int:
         return int(self.call("catalog_version")["version"])
@@ -231,6 +221,7 @@ class Catalog:
         input_schema: Schema | None,
         settings: Mapping[str, Any] | None,
         secrets: Secrets | None,
+        **fields: Any,
     ) -> Bound:
         """``bind``, and once more when the worker asks for secrets (section 4.4 of the function document)."""
         known = secrets or {}
@@ -247,7 +238,8 @@ class Catalog:
             "attach_opaque_data": self._attach or None,
             "transaction_opaque_data": self.transaction,
             "resolved_secrets_provided": False,
-            "schema_name": function.schema_name,
+            "schema_name": function.schema_name or None,
+            **fields,
         }
         answer = self.client.call("bind", request)
         if answer["lookup_secret_types"]:

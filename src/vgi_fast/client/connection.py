@@ -273,6 +273,15 @@ class Stream:
                 self._write(None, {keys.CANCEL: b"1"})
         self.close()
 
+    def finish(self) -> list[RecordBatch]:
+        """End the input and read the rest of the output; an error in it is raised."""
+        with self._guard():
+            self._end_input()
+        rest = []
+        while (batch := self.receive()) is not None:
+            rest.append(batch)
+        return rest
+
     def close(self) -> None:
         """End the input, discard what is left of the output. Safe to repeat."""
         if self._closed:

@@ -555,7 +555,7 @@ def is_hook(option: Any) -> bool:
 
 
 def _refuse_table_options(where: str, options: dict[str, Any]) -> None:
-    for name in ("columns", "cardinality", "max_workers", "projection_pushdown", "order_preservation"):
+    for name in ("columns", "cardinality", "statistics", "max_workers", "projection_pushdown", "order_preservation"):
         if options.get(name):
             raise DefinitionError(f"{where}: {name} is an option of table functions")
 

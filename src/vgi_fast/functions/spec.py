@@ -78,6 +78,7 @@ class FunctionOptions:
         "returns",
         "schema",
         "stability",
+        "statistics",
         "tags",
     )
 
@@ -118,6 +119,7 @@ class FunctionOptions:
         self.returns = given.get("returns", given.get("output_type"))
         self.columns = given.get("columns")
         self.cardinality = given.get("cardinality")
+        self.statistics = given.get("statistics")
 
 
 _ACCEPTED: Final = frozenset({*FunctionOptions.__slots__, "preserves_order", "output_type"})
@@ -157,6 +159,11 @@ class FunctionSpec:
         self._docs: dict[str, str] | None = None
         self._arguments_schema: Schema | None = None
         self._infos: dict[tuple[str, int], bytes] = {}
+
+    @property
+    def has_statistics(self) -> bool:
+        """It tells column statistics of a call."""
+        return False
 
     @property
     def description(self) -> str:

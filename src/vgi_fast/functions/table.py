@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         categories: list[str]
         tags: dict[str, str]
         cardinality: Any
+        statistics: Any
         projection_pushdown: bool
         order_preservation: str
         max_workers: int
@@ -92,7 +93,7 @@ __all__ = [
     "table_spec",
 ]
 
-_HOOKS: Final = ("on_bind", "on_init", "cardinality", "initial_state", "process", "on_cancel")
+_HOOKS: Final = ("on_bind", "on_init", "cardinality", "statistics", "initial_state", "process", "on_cancel")
 
 
 class TableSpec(FunctionSpec):
@@ -180,6 +181,21 @@ class TableSpec(FunctionSpec):
         declared = self.options.cardinality
         return TableCardinality.of(declared(params.args) if callable(declared) else declared, self.where)
 
+    @property
+    def has_statistics(self) -> bool:
+        return "statistics" in self.hooks or self.options.statistics is not None
+
+    def statistics(self, params: BindParams[Any]) -> Mapping[str, Any] | None:
+        """``ColumnStatisticsInput`` by output column."""
+        if "statistics" in self.hooks:
+            found = self._call(self.owner_for(), "statistics", params)
+        else:
+            declared = self.options.statistics
+            found = declared(params.args) if callable(declared) else declared
+        if found is not None and not isinstance(found, Mapping):
+            raise ArgumentError(f"{self.where}: statistics must be a mapping of columns, got {type(found).__name__}")
+        return found
+
     def owner_for(self) -> Any:
         """The class, or an instance of it when a hook is an ordinary method."""
         assert self.owner is not None
@@ -240,6 +256,13 @@ class TableSpec(FunctionSpec):
         return arguments, keywords
 
 
+def filled_parameters(cls: type, items: Any) -> tuple[Any, ...]:
+    """Type arguments of a generic class; Any for those at the end that were left out."""
+    items = items if isinstance(items, tuple) else (items,)
+    declared = getattr(cls, "__parameters__", ())
+    return (*items, *[Any] * (len(declared) - len(items))) if declared else items
+
+
 class TableFunctionGenerator(Generic[TArgs, TState]):
     """Base of table functions written as classes.
 
@@ -256,10 +279,7 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
 
         def __class_getitem__(cls, items):
             """The state may be left out."""
-            items = items if isinstance(items, tuple) else (items,)
-            if cls.__parameters__ and len(items) < len(cls.__parameters__):
-                items = (*items, *[Any] * (len(cls.__parameters__) - len(items)))
-            return super().__class_getitem__(items)
+            return super().__class_getitem__(filled_parameters(cls, items))
 
     @classmethod
     def on_bind(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Any:
@@ -274,6 +294,11 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
     @classmethod
     def cardinality(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> TableCardinality | int | None:
         """Number of rows, if it is known at plan time."""
+        raise NotImplementedError
+
+    @classmethod
+    def statistics(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Mapping[str, Any] | None:
+        """``ColumnStatisticsInput`` by output column, for those about which something is certain."""
         raise NotImplementedError
 
     @classmethod
@@ -340,7 +365,7 @@ def class_spec(cls: type[TableFunctionGenerator[Any, Any]]) -> TableSpec:
     where = f"table function '{name}' ({cls.__qualname__})"
     if meta.hook(cls, "process", TableFunctionGenerator) is None:
         raise DefinitionError(f"{where}: the class has no method 'process'")
-    args_class = _arguments_class(cls, where)
+    args_class = arguments_class(cls, where, TableFunctionGenerator)
     signature = (
         Signature([], where) if args_class is None else read_arguments_class(args_class, where, _docs(cls, args_class))
     )
@@ -386,14 +411,15 @@ def _field(name: str, given: Any, where: str) -> Field:
     return Field(name, ann.explicit_type(given, f"{where}, column '{name}'") or type_named("null"))
 
 
-def _arguments_class(cls: type, where: str) -> type | None:
+def arguments_class(cls: type, where: str, generic: type) -> type | None:
+    """First type argument that a class gives to ``generic``, or its nested ``FunctionArguments``."""
     nested = getattr(cls, "FunctionArguments", None)
     if isinstance(nested, type):
         return nested
     for base in cls.__mro__:
         for original in base.__dict__.get("__orig_bases__", ()):
             origin = get_origin(original)
-            if isinstance(origin, type) and issubclass(origin, TableFunctionGenerator):
+            if isinstance(origin, type) and issubclass(origin, generic):
                 first = get_args(original)[0]
                 if first is None or first is type(None) or first is Any:
                     return None
@@ -418,7 +444,7 @@ def _hooks(owner: type, where: str) -> dict[str, list[Injection]]:
             continue
         own = {"process": 3, "on_cancel": 2}.get(name, 1)
         skip = own if isinstance(hook, staticmethod) else own + 1
-        takes_more = name in ("on_bind", "on_init", "cardinality", "initial_state")
+        takes_more = name in ("on_bind", "on_init", "cardinality", "statistics", "initial_state")
         plain = getattr(hook, "__func__", hook)
         found[name] = read_hook(plain, f"{where}, {name}", skip) if takes_more else []
     return found

@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from vgi_fast._core import Input, Output
-from vgi_fast.catalog.attach import new_attach_data
+from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.transports.base import Capabilities
 from vgi_fast.wire import keys, methods, versions
 from vgi_fast.wire.arrow import RecordBatch, encode_stream
+from vgi_fast.wire.attach import AttachData
 from vgi_fast.worker.dispatch import Session
 
 if TYPE_CHECKING:
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 
 __all__ = ["warm_up"]
 
-_LISTED: Final = ("SCALAR_FUNCTION", "TABLE_FUNCTION", "AGGREGATE_FUNCTION")
+_LISTED: Final = {
+    "catalog_schema_contents_functions": ("SCALAR_FUNCTION", "TABLE_FUNCTION", "AGGREGATE_FUNCTION"),
+    "catalog_schema_contents_macros": ("SCALAR_MACRO", "TABLE_MACRO"),
+    "catalog_schema_contents_tables": (None,),
+    "catalog_schema_contents_views": (None,),
+    "catalog_schema_contents_indexes": (None,),
+}
 
 
 def warm_up(service: Service, registry: Registry) -> None:
@@ -43,18 +50,23 @@ def warm_up(service: Service, registry: Registry) -> None:
 def _listing(registry: Registry, generation: int) -> Iterator[bytes]:
     """What a client asks for when it attaches each catalog."""
     yield _request(generation, "catalog_catalogs", {})
-    for catalog in registry.catalogs.values():
+    for interface in registry.interfaces.values():
+        if type(interface) is not ReadOnlyCatalogInterface:
+            continue  # the author's code answers
+        catalog = interface.catalog
         attach = methods.method("catalog_attach", generation).request
         assert attach is not None
         yield _request(generation, "catalog_attach", {"request": attach.encode({"name": catalog.name}, generation)})
-        data = {"attach_opaque_data": new_attach_data(catalog.name)}
+        data = {
+            "attach_opaque_data": AttachData.new(catalog.name, data_version=next(iter(catalog.data_versions), None))
+        }
         yield _request(generation, "catalog_version", data)
         yield _request(generation, "catalog_schemas", data)
         for schema in catalog.schemas:
-            for kind in _LISTED:
-                yield _request(
-                    generation, "catalog_schema_contents_functions", {**data, "name": schema.name, "type": kind}
-                )
+            for method, kinds in _LISTED.items():
+                for kind in kinds:
+                    asked = {"name": schema.name} if kind is None else {"name": schema.name, "type": kind}
+                    yield _request(generation, method, data | asked)
 
 
 def _request(generation: int, name: str, params: Mapping[str, Any]) -> bytes:
@@ -64,7 +76,9 @@ def _request(generation: int, name: str, params: Mapping[str, Any]) -> bytes:
         keys.REQUEST_VERSION: versions.REQUEST_VERSION,
         keys.PROTOCOL_VERSION: versions.GENERATIONS[generation].encode(),
     }
-    batch = RecordBatch.from_row(declared.params, params) if len(declared.params) else RecordBatch(declared.params, [], 1)
+    batch = (
+        RecordBatch.from_row(declared.params, params) if len(declared.params) else RecordBatch(declared.params, [], 1)
+    )
     return encode_stream(declared.params, [batch.with_metadata(metadata)])
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from vgi_fast.catalog.descriptors import Catalog
+from vgi_fast.catalog.objects import Index, Macro, Table, View
 from vgi_fast.catalog.registry import Registry, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Unpack
 
-    from vgi_fast.catalog.descriptors import SecretType, SettingSpec
+    from vgi_fast.catalog.interface import CatalogInterface
+    from vgi_fast.catalog.specs import SecretType, SettingSpec
     from vgi_fast.functions.scalar import ScalarOptions
     from vgi_fast.functions.spec import FunctionSpec
     from vgi_fast.functions.table import TableOptions
@@ -71,7 +73,7 @@ class Worker:
         name: str = "worker",
         *,
         functions: Iterable[Any] = (),
-        catalogs: Iterable[Catalog] = (),
+        catalogs: Iterable[Catalog | CatalogInterface] = (),
         settings: Iterable[SettingSpec] = (),
         secret_types: Iterable[SecretType] = (),
         comment: str | None = None,
@@ -111,7 +113,12 @@ class Worker:
         return self._own
 
     def add(self, source: Any) -> None:
-        """Add a decorated function or a function class to the worker's own catalog."""
+        """Add a decorated function, a function class, or a table, view, macro or index to the worker's own catalog."""
+        if isinstance(source, (Table, View, Macro, Index)):
+            catalog = self._own_catalog()
+            self._registry.add(catalog, catalog.default_schema, source)
+            self._service = None
+            return
         for spec in specs_of(source):
             self._add_spec(spec)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from vgi_fast import Arg, BindParams, table
+from vgi_fast import Arg, BindParams, ColumnStatisticsInput, table
 
 Count = Annotated[int, Arg(doc="Number of rows", ge=0)]
 Start = Annotated[int, Arg(doc="First value")]
@@ -19,9 +19,17 @@ def _parts(values: range, size: int) -> Iterator[range]:
         yield values[start : start + size]
 
 
+def _steps(count: int, increment: float) -> dict[str, ColumnStatisticsInput]:
+    if count <= 0:
+        return {}
+    bounds = 0 * increment, (count - 1) * increment
+    return {"n": ColumnStatisticsInput(*bounds, has_null=False, distinct_count=count)}
+
+
 @table(
     columns={"n": "int64"},
     cardinality=lambda args: args.count,
+    statistics=lambda args: _steps(args.count, args.increment),
     projection_pushdown=True,
     categories=["generator", "utility"],
     examples=[
@@ -40,6 +48,24 @@ def sequence(
 
     for part in _parts(range(0, count * increment, increment), batch_size):
         yield {"n": np.arange(part.start, part.stop, part.step)}
+
+
+@table(
+    columns={"n": "float64"},
+    cardinality=lambda args: args.count,
+    statistics=lambda args: _steps(args.count, args.increment),
+)
+def double_sequence(
+    count: Count,
+    *,
+    batch_size: Annotated[int, Arg(doc="Rows per batch", ge=1)] = 2048,
+    increment: Annotated[float, Arg(doc="Difference of neighbours", gt=0)] = 1.0,
+) -> Iterator[dict[str, Any]]:
+    """Generates a sequence of floating-point numbers from 0 to n-1"""
+    import numpy as np
+
+    for part in _parts(range(count), batch_size):
+        yield {"n": np.arange(part.start, part.stop) * increment}
 
 
 @table(name="make_series", columns=VALUE, cardinality=lambda args: args.count)
@@ -116,6 +142,7 @@ def global_table() -> dict[str, Any]:
 
 FUNCTIONS: Final = [
     sequence,
+    double_sequence,
     series_of_count,
     series_of_text,
     series_of_step,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vgi_fast.catalog.statistics import check_statistics, encode_statistics
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.bind import bind_params
@@ -23,9 +24,20 @@ def cardinality(call: Call, row: dict[str, Any]) -> bytes | Reply:
     return encode({"estimate": answer.estimate, "max": answer.max}, call.generation)
 
 
-def statistics(call: Call, row: dict[str, Any]) -> Reply:
-    """None known: the optional result is absent."""
-    return call.reply(None, lambda: None)
+def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply:
+    """Where none are known, the optional result is absent."""
+    request = records.TABLE_FUNCTION_STATISTICS_REQUEST.decode(row["request"], call.generation)
+    invocation = call.service.invocations.understand(request["bind_call"], call.generation)
+    spec = invocation.spec
+    if not isinstance(spec, TableSpec) or not spec.has_statistics:
+        return call.reply(None, lambda: None)
+    params = bind_params(call, invocation)
+    found = spec.statistics(params)
+    if not found:
+        return call.reply(None, lambda: None)
+    columns = spec.fixed_schema or spec.bind(params).output_schema
+    check_statistics(columns, found, spec.where)
+    return encode_statistics(columns, found)
 
 
 def dynamic_to_string(call: Call, row: dict[str, Any]) -> Reply:
