@@ -40,6 +40,7 @@ def entries(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in folder.glob("trace.*.jsonl") for line in file.read_text("utf-8").splitlines()]
 
 
+@pytest.mark.transports("stdio", "unix")
 def test_an_entry_for_each_call(worker: Workers, trace: Path) -> None:
     client = worker(SOURCE)
     catalog = client.attach("demo")
@@ -58,6 +59,16 @@ def test_an_entry_for_each_call(worker: Workers, trace: Path) -> None:
     (table_entry,) = (entry for entry in found if entry["function"] == "three")
     assert table_entry["batches"] == 3
     assert table_entry["rows_out"] == 6
+
+
+@pytest.mark.transports("shm")
+def test_bytes_in_shared_memory_are_not_read(worker: Workers, trace: Path) -> None:
+    client = worker(SOURCE)
+    client.attach("demo").scalar("slow", pa.table({"x": list(range(5000))}), batch_rows=1000)
+    client.close()
+    (scalar,) = (entry for entry in entries(trace) if entry["function"] == "slow")
+    assert scalar["rows_in"] == scalar["rows_out"] == 5000
+    assert scalar["bytes_in"] < 5000 * 8
 
 
 @pytest.mark.transports("stdio")
