@@ -248,6 +248,36 @@ def test_a_pool_that_comes_up_at_last_serves_those_who_waited(pool: Start, tmp_p
         assert client.attach("failing").scalar("same", {"x": [5]}).to_pylist() == [5]
 
 
+CLOSING = """
+    import os
+    from vgi_fast import Int64, Worker
+
+    worker = Worker("closing")
+
+    @worker.scalar(stability="volatile")
+    def same(x: Int64) -> Int64:
+        return x
+
+    @worker.scalar(stability="volatile")
+    def close_all(x: Int64) -> Int64:
+        os.closerange(3, 100)
+        return x
+
+    worker.run()
+"""
+
+
+def test_a_process_that_has_lost_its_descriptors_is_replaced(pool: Start, tmp_path: Path) -> None:
+    program = tmp_path / "closing.py"
+    program.write_text(dedent(CLOSING))
+    started = pool("--workers", "2", program=program)
+    with started.client() as client, pytest.raises(TransportError):
+        client.attach("closing").scalar("close_all", {"x": [5]})
+    with started.client() as client:
+        assert client.attach("closing").scalar("same", {"x": [5]}).to_pylist() == [5]
+    assert len(started.processes()) == 1
+
+
 # -- recycling ----------------------------------------------------------------------------------
 
 

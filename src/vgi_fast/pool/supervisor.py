@@ -201,9 +201,10 @@ class Supervisor:
         if chosen is None and self._may_start():
             self._wanted = min(self._workers, max(self._wanted, len(serving) + 1))
             chosen = self._spawn()
+        if chosen is not None and chosen.give(connection):
+            return True
         # Where no process can be started, or the best one has no room, a busy one is better than none.
-        ordered = sorted(serving, key=lambda each: (each.load, each.given_at))
-        return any(member.give(connection) for member in ([chosen] if chosen else []) + ordered)
+        return any(member.give(connection) for member in sorted(serving, key=lambda each: (each.load, each.given_at)))
 
     def _serving(self) -> list[Member]:
         return [member for member in self._members.values() if not (member.is_retiring or member.is_gone)]
@@ -259,13 +260,15 @@ class Supervisor:
         return limit * (1 + _JITTER * int.from_bytes(os.urandom(2), "little") / 65536)
 
     def _read_reports(self, member: Member) -> None:
+        was_ready = member.is_ready
         is_open = member.read_reports()
         self._memory_may_differ = True
-        if member.is_ready:
+        if member.is_ready and not was_ready:
             self._failed_starts = 0
         if not is_open:
-            # It is dying; SIGCHLD follows, and the descriptor would be ready for ever.
+            # It is dying and SIGCHLD follows, or its code has closed what it does not know, and it is of no use.
             member.is_gone = True
+            member.kill(signal.SIGKILL)
             self._poll.unregister(member.control)
         elif member.is_leaving and not member.is_retiring:
             member.is_retiring = True
@@ -292,7 +295,7 @@ class Supervisor:
         for member in serving:
             if member.requests >= member.request_limit:
                 self._retire(member, f"after {member.requests} requests")
-            elif most is not None and is_checked and (used := member.memory_bytes()) > most:
+            elif most is not None and is_checked and member.was_used and (used := member.memory_bytes()) > most:
                 self._retire(member, f"at {used >> 20} MiB")
         surplus = len(serving) - self._workers
         for member in serving:
@@ -399,6 +402,8 @@ class Supervisor:
                 self._read_signals()
             elif descriptor in self._members:
                 self._read_reports(self._members[descriptor])
+        while self._pending:  # taken back from a process: nobody will serve them
+            self._pending.popleft().close()
 
 
 def _note(*_: object) -> None:
