@@ -4,6 +4,9 @@ A function that computes in pure Python, called by 1 and by more threads at once
 extension is named, else of this package's client. In one process the interpreter's lock lets one thread compute at a
 time; in a pool as many as there are processes and processors. Every worker is measured as it is given, and each of
 ``cpu_worker`` with the numbers of processes in ``--processes``.
+
+On a busy machine the wall-clock time says little. The CPU time of the busiest process of the worker is what the run
+would take at least on an idle one, since its threads compute one at a time; "by CPU" compares that.
 """
 
 import argparse
@@ -17,6 +20,7 @@ from time import perf_counter_ns
 from typing import Any, Final
 
 from benchmarks.data import BATCH_ROWS
+from benchmarks.e2e.processes import busiest_cpu_ns, cpu_by_process
 from benchmarks.e2e.workers import (
     add_worker_options,
     configure,
@@ -63,7 +67,8 @@ def main() -> None:
         samples = interleave({name: partial(_timed, run) for name, run in runners.items()}, options.repeats)
     rows: list[dict[str, Cell]] = []
     for name, threads in keys:
-        taken, single = samples[f"{name}/{threads}"], samples[f"{name}/{options.threads[0]}"]
+        taken, cpu = zip(*samples[f"{name}/{threads}"], strict=True)
+        single, single_cpu = zip(*samples[f"{name}/{options.threads[0]}"], strict=True)
         rows.append(
             {
                 "worker": name,
@@ -71,18 +76,23 @@ def main() -> None:
                 "threads": threads,
                 "min ms": round(min(taken) / 1e6, 1),
                 "median": round(median(taken) / 1e6, 1),
+                "busiest CPU ms": round(median(cpu) / 1e6, 1),
                 "throughput, by min": round(min(single) / min(taken), 2),
                 # Of runs of the same round, which a busy machine disturbs alike.
                 "by rounds": round(median(one / many for one, many in zip(single, taken, strict=True)), 2),
+                "by CPU": round(median(single_cpu) / max(median(cpu), 1), 2),
             }
         )
     report("e2e.parallel", __doc__, rows, options)
 
 
-def _timed(run: Run) -> int:
+def _timed(run: Run) -> tuple[int, int]:
+    """Wall-clock time, and CPU time of the busiest process."""
+    before = cpu_by_process()
     started = perf_counter_ns()
     run()
-    return perf_counter_ns() - started
+    taken = perf_counter_ns() - started
+    return taken, busiest_cpu_ns(before, cpu_by_process())
 
 
 def through_duckdb(command: str, threads: int, state_dir: str, options: argparse.Namespace) -> Run:

@@ -13,7 +13,7 @@ def spin(value: Int64) -> Int64:
 
 
 def _spun(number: int) -> int:
-    for _ in range(8):
+    for _ in range(4):
         number = (number * 7919 + 1) % 1000003
     return number
 
