@@ -30,6 +30,22 @@ def usage(root: int | None = None) -> dict[int, Usage]:
     return found
 
 
+def busiest_cpu_ns(before: dict[int, int], after: dict[int, int]) -> int:
+    """Of the process that has computed most between two answers of ``cpu_by_process``."""
+    return max((spent - before.get(pid, 0) for pid, spent in after.items()), default=0)
+
+
+def cpu_by_process() -> dict[int, int]:
+    """Of all descendants of this process, in nanoseconds and steps of a clock tick; with threads that have ended."""
+    found = {}
+    for pid in _descendants(os.getpid()):
+        try:
+            found[pid] = _ticks_ns(pid)
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
 def _descendants(pid: int) -> Iterator[int]:
     for children in PROC.glob(f"{pid}/task/*/children"):
         try:
@@ -46,6 +62,10 @@ def _cpu_ns(pid: int) -> int:
     counted = [file.read_text(encoding="ascii").split()[0] for file in PROC.glob(f"{pid}/task/*/schedstat")]
     if counted:
         return sum(map(int, counted))
+    return _ticks_ns(pid)
+
+
+def _ticks_ns(pid: int) -> int:
     # The name in parentheses may hold spaces; user and system time are fields 14 and 15.
     fields = (PROC / str(pid) / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK_NS

@@ -70,6 +70,10 @@ class Member:
             return 0
         return len(self.connections) - sum(1 for _, events in self._awaited.poll(0) if events & _HUNG_UP)
 
+    @property
+    def was_used(self) -> bool:
+        return self._numbers > 0
+
     def give(self, connection: socket.socket) -> bool:
         """False when it takes none at the moment."""
         number = self._numbers + 1

@@ -10,23 +10,24 @@ import errno
 import os
 import select
 import signal
-import sys
 from collections import deque
+from functools import partial
+from socket import socket, socketpair
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from vgi_fast.errors import TransportError
 from vgi_fast.pool.cpus import usable_cpus
+from vgi_fast.pool.fork import allow_native_threads, fork, other_threads
 from vgi_fast.pool.link import Taken
 from vgi_fast.pool.member import Member
 from vgi_fast.pool.placement import choose, process_limit
-from vgi_fast.pool.process import BLOCKED_WHILE_FORKING, Process
+from vgi_fast.pool.process import Process
 from vgi_fast.transports.exits import exit_text
 from vgi_fast.transports.sockets import FIRST_GRACE_S, accept, announce
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from vgi_fast.pool.options import PoolOptions
     from vgi_fast.transports.base import Connection, Served
@@ -75,7 +76,7 @@ class Supervisor:
         self._limit = process_limit(self._workers, options.threaded)
         self._members: dict[int, Member] = {}
         """By descriptor of the control socket."""
-        self._pending: deque[socket.socket] = deque()
+        self._pending: deque[socket] = deque()
         """Accepted, and no process could be given them yet."""
         self._poll = select.poll()
         self._accepting = False
@@ -97,7 +98,13 @@ class Supervisor:
         self._poll.register(self._wake, select.POLLIN)
         # The grace makes the first wait max(idle timeout, 60 s) long.
         self._idle_since = monotonic() + max(0.0, FIRST_GRACE_S - self._idle_timeout_s)
-        _warn_of_threads(self._log)
+        allow_native_threads()
+        if lost := other_threads():
+            self._say(
+                "WARNING",
+                f"threads started before run() do not exist in the pool's processes: {', '.join(lost)}; start them "
+                "when they are first needed, or serve with --workers 1",
+            )
         try:
             self._spawn()
             while not self._signals and not self._is_idle_for_too_long():
@@ -188,15 +195,16 @@ class Supervisor:
         while self._pending and self._place(self._pending[0]):
             self._pending.popleft()
 
-    def _place(self, connection: socket.socket) -> bool:
+    def _place(self, connection: socket) -> bool:
         serving = self._serving()
         chosen = choose(serving, self._limit)
         if chosen is None and self._may_start():
             self._wanted = min(self._workers, max(self._wanted, len(serving) + 1))
             chosen = self._spawn()
+        if chosen is not None and chosen.give(connection):
+            return True
         # Where no process can be started, or the best one has no room, a busy one is better than none.
-        ordered = sorted(serving, key=lambda each: (each.load, each.given_at))
-        return any(member.give(connection) for member in ([chosen] if chosen else []) + ordered)
+        return any(member.give(connection) for member in sorted(serving, key=lambda each: (each.load, each.given_at)))
 
     def _serving(self) -> list[Member]:
         return [member for member in self._members.values() if not (member.is_retiring or member.is_gone)]
@@ -212,29 +220,19 @@ class Supervisor:
 
     def _spawn(self) -> Member | None:
         """Another process; None when the system has no room for one."""
-        from socket import socketpair
-
         try:
             mine, theirs = socketpair()
         except OSError as error:
             self._start_failed(f"cannot start a process: {error.strerror}")
             return None
         taken = Taken()
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED_WHILE_FORKING)
         try:
-            pid = os.fork()
+            pid = fork(partial(self._become, theirs, taken, mine))
         except OSError as error:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_WHILE_FORKING)
             for each in (mine, theirs, taken):
                 each.close()
             self._start_failed(f"cannot start a process: {error.strerror}")
             return None
-        if pid == 0:
-            self._become(theirs, taken, mine)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED_WHILE_FORKING)
         theirs.close()
         member = Member(pid, mine, taken, self._request_limit())
         self._members[mine.fileno()] = member
@@ -242,30 +240,17 @@ class Supervisor:
         self._log.write("DEBUG", _LOGGER, "process started", pid=pid, processes=len(self._members))
         return member
 
-    def _become(self, control: socket.socket, taken: Taken, *unneeded: socket.socket) -> None:
-        """In the new process: never returns."""
-        status = 1
-        try:
-            self._listener.socket.close()
-            for each in (*unneeded, *self._pending):
-                each.close()
-            for member in self._members.values():
-                member.abandon()
-            os.close(self._wake)
-            os.close(self._woken)
-            _reseed()
-            Process(control, taken, self._start, self._options.drain_timeout_s).run()
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            for stream in (sys.stdout, sys.stderr):
-                try:
-                    stream.flush()
-                except (OSError, ValueError, AttributeError):
-                    pass
-            # What was registered to happen at exit is the supervisor's: a temporary folder, for one.
-            os._exit(status)
+    def _become(self, control: socket, taken: Taken, *unneeded: socket) -> None:
+        """In the new process, to its end: it keeps nothing of the supervisor's, least of all connections, which would
+        not end as long as it lives."""
+        self._listener.socket.close()
+        for each in (*unneeded, *self._pending):
+            each.close()
+        for member in self._members.values():
+            member.abandon()
+        os.close(self._wake)
+        os.close(self._woken)
+        Process(control, taken, self._start, self._options.drain_timeout_s).run()
 
     def _request_limit(self) -> float:
         """With a share by chance, or all processes would be replaced at the same time."""
@@ -275,13 +260,15 @@ class Supervisor:
         return limit * (1 + _JITTER * int.from_bytes(os.urandom(2), "little") / 65536)
 
     def _read_reports(self, member: Member) -> None:
+        was_ready = member.is_ready
         is_open = member.read_reports()
         self._memory_may_differ = True
-        if member.is_ready:
+        if member.is_ready and not was_ready:
             self._failed_starts = 0
         if not is_open:
-            # It is dying; SIGCHLD follows, and the descriptor would be ready for ever.
+            # It is dying and SIGCHLD follows, or its code has closed what it does not know, and it is of no use.
             member.is_gone = True
+            member.kill(signal.SIGKILL)
             self._poll.unregister(member.control)
         elif member.is_leaving and not member.is_retiring:
             member.is_retiring = True
@@ -308,7 +295,7 @@ class Supervisor:
         for member in serving:
             if member.requests >= member.request_limit:
                 self._retire(member, f"after {member.requests} requests")
-            elif most is not None and is_checked and (used := member.memory_bytes()) > most:
+            elif most is not None and is_checked and member.was_used and (used := member.memory_bytes()) > most:
                 self._retire(member, f"at {used >> 20} MiB")
         surplus = len(serving) - self._workers
         for member in serving:
@@ -415,35 +402,9 @@ class Supervisor:
                 self._read_signals()
             elif descriptor in self._members:
                 self._read_reports(self._members[descriptor])
+        while self._pending:  # taken back from a process: nobody will serve them
+            self._pending.popleft().close()
 
 
 def _note(*_: object) -> None:
     """The number has gone to the wake-up descriptor."""
-
-
-def _reseed() -> None:
-    """The standard library reseeds after a fork by itself; NumPy's global generator would give every process the same
-    numbers."""
-    module = sys.modules.get("numpy.random")
-    if module is not None:
-        module.seed()
-
-
-def _warn_of_threads(log: Log) -> None:
-    import threading
-    import warnings
-
-    # Since Python 3.12 a fork beside threads warns: of those below, and of native ones that handle forks themselves.
-    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    others = _names(thread for thread in threading.enumerate() if thread is not threading.main_thread())
-    if others:
-        log.write(
-            "WARNING",
-            _LOGGER,
-            f"threads started before run() do not exist in the pool's processes: {others}; start them when they "
-            "are first needed, or serve with --workers 1",
-        )
-
-
-def _names(threads: Iterable[object]) -> str:
-    return ", ".join(str(getattr(thread, "name", "?")) for thread in threads)

@@ -10,12 +10,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from vgi_fast.pool.options import DEFAULT_DRAIN_TIMEOUT_S, PoolOptions, parse_size, parse_workers
 from vgi_fast.wire.arrow import set_validation
 from vgi_fast.worker.log import LEVELS, Log
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+
+    from vgi_fast.pool.options import PoolOptions
 
 __all__ = ["Options", "parse"]
 
@@ -65,7 +66,8 @@ class Options:
         self.unix = unix
         self.tcp = tcp
         self.idle_timeout_s = idle_timeout_s
-        self.pool = pool or PoolOptions()
+        self.pool = pool
+        """Of a worker that listens."""
 
     def notice(self, name: str) -> None:
         """Tell a person at a terminal what this program waits for."""
@@ -110,6 +112,8 @@ def parse(argv: list[str], *, workers: int | None = None) -> Options:
 
 def _pool(flags: Namespace, parser: ArgumentParser, program: int | None, variable: str | None) -> PoolOptions:
     """Checked on standard input and output too, where it has no effect: one command may serve both ways."""
+    from vgi_fast.pool.options import PoolOptions, parse_size, parse_workers
+
     try:
         workers = parse_workers(flags.workers) if flags.workers is not None else program
         max_memory = parse_size(flags.max_memory) if flags.max_memory is not None else None
@@ -155,6 +159,8 @@ def _idle_timeout(given: float | None, variable: str | None) -> float:
 
 def _parser() -> ArgumentParser:
     from argparse import ArgumentParser
+
+    from vgi_fast.pool.options import DEFAULT_DRAIN_TIMEOUT_S
 
     parser = ArgumentParser(description="VGI worker; serves standard input and output", allow_abbrev=False)
     transport = parser.add_mutually_exclusive_group()

@@ -249,6 +249,7 @@ class Worker:
             assert options.tcp is not None
             listener = sockets.listen_tcp(*options.tcp)
         pool = options.pool
+        assert pool is not None  # there were flags
         is_single = (pool.workers or usable_cpus()) == 1 and pool.threaded and not pool.recycles
         # Only the main thread gets to know of signals.
         if is_single or current_thread() is not main_thread():
