@@ -1,11 +1,14 @@
-"""``run``: the ``vgi-fast-run`` program with a state directory of its own, whose processes all have to be gone at the end."""
+"""``run``: the ``vgi-fast-run`` program with a state directory of its own.
+
+Its templates are asked to leave at the end of a test; then no process and no socket may be left.
+"""
 
 import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -197,4 +200,3 @@ def run(program: str, tmp_path: Path) -> Iterator[Run]:
     started.write()
     yield started
     started.close()
-

@@ -47,7 +47,10 @@ def test_a_stale_template_serves_its_children_to_their_end(run: Run) -> None:
 # -- unsuitable workers -------------------------------------------------------------------------
 
 UNSUITABLE = {
-    "threads": ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n", "thread"),
+    "threads": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+        "thread",
+    ),
     "raw threads": ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))\n", "thread"),
     "sockets": ("import socket\nopened = socket.socketpair()\n", "network connection"),
 }
@@ -103,7 +106,13 @@ def test_no_template_by_option_and_variable(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["import no_such_module", "raise RuntimeError('no_such_module')", "def no_such_module(:", "raise SystemExit(3)", "x = 1"],
+    [
+        "import no_such_module",
+        "raise RuntimeError('no_such_module')",
+        "def no_such_module(:",
+        "raise SystemExit(3)",
+        "x = 1",
+    ],
 )
 def test_a_worker_that_does_not_load_is_reported_as_by_python(run: Run, source: str) -> None:
     run.write(source)
@@ -344,6 +353,12 @@ def test_death_of_the_first_program_while_the_worker_loads(run: Run) -> None:
 
 
 def test_death_of_the_template_while_it_loads(run: Run, tmp_path: Path) -> None:
-    run.write(FACTS.replace("loaded_by", "if not os.path.exists('second'):\n    os.mkdir('second'); os.kill(os.getpid(), 9)\nloaded_by", 1))
+    run.write(
+        FACTS.replace(
+            "loaded_by",
+            "if not os.path.exists('second'):\n    os.mkdir('second'); os.kill(os.getpid(), 9)\nloaded_by",
+            1,
+        )
+    )
     assert "plain execution: the new template ended before it served" in run.way("worker.py")
     assert run.way("worker.py").startswith("a new template")

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["Place"]
 
 _LOCK: Final = "lock"
-_UNSUITABLE_S: Final = 3600.0
-"""How long a reason for plain execution is believed; as in ``native/place.c``."""
 _LEFTOVER_S: Final = 60.0
+_KEPT_S: Final = {".plain": 3600.0, ".id": _LEFTOVER_S}
+"""By ending. Reasons for plain execution are believed for so long; as in ``native/place.c``."""
 
 
 class Place:
@@ -55,12 +56,11 @@ class Place:
             except OSError:
                 continue
             age_s = now - status.st_mtime
-            if entry.name.endswith(".plain") and age_s > _UNSUITABLE_S:
+            if stat.S_ISSOCK(status.st_mode):
+                if entry.path != self._path and age_s > _LEFTOVER_S:
+                    self._remove_dead(entry.path)
+            elif age_s > _KEPT_S.get(os.path.splitext(entry.name)[1], inf):
                 _remove(entry.path)
-            elif entry.name.endswith(".id") and age_s > _LEFTOVER_S:
-                _remove(entry.path)
-            elif stat.S_ISSOCK(status.st_mode) and entry.path != self._path and age_s > _LEFTOVER_S:
-                self._remove_dead(entry.path)
 
     def _remove_dead(self, path: str) -> None:
         import socket

@@ -77,7 +77,9 @@ def _request(generation: int, name: str, params: Mapping[str, Any]) -> bytes:
         keys.REQUEST_VERSION: versions.REQUEST_VERSION,
         keys.PROTOCOL_VERSION: versions.GENERATIONS[generation].encode(),
     }
-    batch = RecordBatch.from_row(declared.params, params) if len(declared.params) else RecordBatch(declared.params, [], 1)
+    batch = (
+        RecordBatch.from_row(declared.params, params) if len(declared.params) else RecordBatch(declared.params, [], 1)
+    )
     return encode_stream(declared.params, [batch.with_metadata(metadata)])
 
 
