@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import FACTS, PATIENCE_S, Run, fact, wait_gone, wait_until
+from tests.fix_run import FACTS, PATIENCE_S, Run, fact, wait_gone, wait_until
 from vgi_fast.errors import TransportError
 
 # -- changes ------------------------------------------------------------------------------------

@@ -95,11 +95,16 @@ enum outcome request_service(int connection, const struct place *place, const st
     memcpy(CMSG_DATA(descriptors), passed, sizeof passed);
     /* An answer may have come although not everything was sent: a refusal. */
     bool sent = send_all(connection, &message) == 0;
-    if (!sent && (errno == EAGAIN || errno == EWOULDBLOCK)) return TIMED_OUT;
+    if (!sent && (errno == EAGAIN || errno == EWOULDBLOCK)) return TIMED_OUT; /* an incomplete request */
     struct reply reply;
     ssize_t size = receive(connection, &reply, sizeof reply);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return TIMED_OUT;
-    if (size != sizeof reply) return LOST;
+    bool timed_out = size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    if (timed_out) {
+        /* Either a process has said that it serves, or now none can any more. */
+        shutdown(connection, SHUT_RDWR);
+        size = receive(connection, &reply, sizeof reply);
+    }
+    if (size != sizeof reply) return timed_out ? TIMED_OUT : LOST;
     *child = reply.value;
     switch (reply.kind) {
     case STARTED_REPLY: return SERVED;
@@ -108,7 +113,7 @@ enum outcome request_service(int connection, const struct place *place, const st
         size = receive(connection, reason, reason_size - 1);
         reason[size < 0 ? 0 : size] = 0;
         return PLAIN;
-    default: return LOST;
+    default: return LOST; /* it ended before it read anything */
     }
 }
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["Place"]
 
 _LOCK: Final = "lock"
+_LOCK_TIMEOUT_S: Final = 1.0
+_LOCK_RETRY_S: Final = 0.005
 _LEFTOVER_S: Final = 60.0
 _KEPT_S: Final = {".plain": 3600.0, ".id": _LEFTOVER_S}
 """By ending. Reasons for plain execution are believed for so long; as in ``native/place.c``."""
@@ -79,23 +81,33 @@ class Place:
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
-        """Whoever holds the lock does what is needed, so nobody waits here."""
-        import fcntl
-
+        """Held for moments only; whoever does not get it leaves its files to the next one that tidies."""
         try:
             lock = os.open(os.path.join(self._folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             yield False
             return
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-            else:
-                yield True
+            yield _lock(lock)
         finally:
             os.close(lock)
+
+
+def _lock(file: int) -> bool:
+    import fcntl
+
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOCK_RETRY_S)
+        except OSError:
+            return False
+        else:
+            return True
 
 
 def _identity(path: str) -> tuple[int, int, int] | None:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 __all__ = ["ENDED", "PLAIN", "STALE", "STARTED", "Request", "reply"]
 
 STARTED: Final = ord("S")
-"""A process serves; the value is its number."""
+"""The process of this number serves; it says so itself, before it reads any input. Nothing else may serve then."""
 STALE: Final = ord("R")
 """This template leaves, another one is needed."""
 PLAIN: Final = ord("P")
 """No template can serve this; the reason follows as text, up to the end of the connection."""
 ENDED: Final = ord("E")
-"""The serving process has ended; the value is its status as ``waitpid`` has it."""
+"""The process has ended, perhaps before it served; the value is its status as ``waitpid`` has it."""
 
 _REPLY: Final = struct.Struct("=Ii")
 _HEADER: Final = struct.Struct("=4sII")

@@ -273,7 +273,6 @@ class Template:
         client.pid = pid
         client.deadline = None
         self._children[pid] = client
-        self._reply(client, request.reply(request.STARTED, pid))
         return False
 
     def _forward(self, client: _Client) -> None:
@@ -368,7 +367,8 @@ class Template:
             os.close(descriptor)
         self._listener.close()
         for other in self._clients.values():
-            other.close()
+            if other is not client:
+                other.close()
         signal.set_wakeup_fd(self._old_wakeup)
         self._wake.close()
         self._waker.close()
@@ -380,6 +380,13 @@ class Template:
         worker.renew()
 
         def serve() -> None:
+            # From here on the input is read, so nobody may serve in its place: the other side has to have heard of it
+            # before, whatever is killed next, and must not have given up.
+            try:
+                client.connection.send(request.reply(request.STARTED, os.getpid()))
+            except OSError:
+                return
+            client.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, self._old_mask)
             worker.run(argv)
 

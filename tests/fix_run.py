@@ -22,7 +22,7 @@ import pytest
 import vgi_fast
 from vgi_fast.client import Client
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[1]
 PATIENCE_S: Final = 30.0
 
 FACTS: Final = """
@@ -86,7 +86,9 @@ class Run:
         self.folder = folder
         self.state = Path(mkdtemp(prefix="vgi-run-"))
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("VGI_")},
+            # All of it: a client passes it on as well, and variables make templates differ.
+            **os.environ,
+            **dict.fromkeys(("VGI_FAST_RUN_EXPLAIN", "VGI_FAST_RUN_TEMPLATE", "VGI_FAST_TEMPLATE_IDLE_S"), ""),
             "VGI_FAST_PYTHON": sys.executable,
             "VGI_FAST_RUN_DIR": str(self.state),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
