@@ -37,8 +37,9 @@ What an author has to know:
 
 Whatever is in the way, the interpreter is executed in place, which gives the same worker, later: no or a strange state
 directory (``VGI_FAST_RUN_DIR``, ``$XDG_RUNTIME_DIR/vgi-fast``, ``$TMPDIR/vgi-fast-<uid>``), a program that does not
-load, a template that does not answer. ``--explain`` says which way was taken and why. A reason that lies with the
-program is remembered for an hour, in a file ``*.plain`` of the state directory.
+load, a template that does not answer within ``VGI_FAST_RUN_TIMEOUT_S`` seconds (60 by default). ``--explain`` says
+which way was taken and why. A reason that lies with the program is remembered for an hour, in a file ``*.plain`` of
+the state directory.
 
 Outside of Linux templates are used only when asked for (``--template``): frameworks of macOS that NumPy and others
 load do not survive forks, and no kernel service ends children with their parent there.
