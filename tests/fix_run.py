@@ -167,6 +167,7 @@ class Run:
             client.close()
         for pid in self.templates():
             os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # a failed test may have stopped it
         for pid in self.processes():
             wait_gone(pid)
         left = [path.name for path in self.state.iterdir() if path.is_socket()]
