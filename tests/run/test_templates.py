@@ -410,6 +410,8 @@ def test_death_of_the_first_program_while_the_worker_loads(run: Run) -> None:
         with run.popen("--explain", "worker.py") as second:
             first.kill()
             first.wait(PATIENCE_S)
+            assert first.stdout is not None
+            assert first.stdout.read() == b""  # the process that loads the worker does not hold it
             (run.folder / "go").touch()
             _, errors = second.communicate(timeout=PATIENCE_S)
     assert b"a warm template serves" in errors

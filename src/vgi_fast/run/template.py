@@ -143,6 +143,7 @@ class Template:
             client = self._loop()
         except KeyboardInterrupt:
             client = None
+            self._close()
         if client is not None:
             self._become_child(client, worker, argv)
         raise _Finished(0)
@@ -255,6 +256,7 @@ class Template:
             self._close()
         else:
             client.is_accepted = True
+            client.deadline = monotonic() + _REQUEST_TIMEOUT_S
             self._reply(client, request.reply(request.READY))
 
     def _fork(self, client: _Client) -> bool:
