@@ -7,7 +7,8 @@ DuckDB ends idle workers after a few seconds and after every error, so this is p
 ``attach``          ATTACH in DuckDB, which starts the process
 ``first query``     the first SELECT with the function after that
 
-CPU is that of the process up to this moment; under DuckDB it is not taken, as its client is in the way.
+CPU is that of the process up to this moment; under DuckDB it is not taken, as its client is in the way. Nor is it
+for workers under ``vgi-fast-run``: ``warm`` ones have a template process already, ``first use`` starts it.
 """
 
 import os
@@ -19,13 +20,22 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter_ns
 from typing import Final
 
 from benchmarks.data import int64_batch
 from benchmarks.e2e.processes import usage
 from benchmarks.e2e.replay import Recording, Replay, record
-from benchmarks.e2e.workers import add_worker_options, attach, connect, extension_path, worker_commands
+from benchmarks.e2e.workers import (
+    add_run_option,
+    add_worker_options,
+    attach,
+    connect,
+    extension_path,
+    run_commands,
+    worker_commands,
+)
 from benchmarks.harness import Cell, argument_parser, interleave, report
 from vgi_fast import RecordBatch
 
@@ -53,6 +63,7 @@ class Start:
 def main() -> None:
     parser = argument_parser(__doc__, repeats=10)
     add_worker_options(parser, "minimal_worker", "vgi_fast_worker")
+    add_run_option(parser)
     parser.add_argument("--function", default="multiply", help="of an int64 and a factor (default: %(default)s)")
     parser.add_argument(
         "--program", action="append", default=[], metavar="NAME=COMMAND", help="a further one to start and exit"
@@ -63,17 +74,23 @@ def main() -> None:
     commands = worker_commands(options)
     programs = PROGRAMS | dict(text.split("=", 1) for text in options.program)
     exits = {name: partial(_exit, command) for name, command in (programs | commands).items()}
+    under_run = run_commands(options)
+    warm = {f"{name}, warm": command for name, command in under_run.items()}
+    exits |= {name: partial(_exit, command) for name, command in warm.items()}
     rows = _rows("start and exit", _run(exits, options.repeats))
     batch = RecordBatch.from_arrow(int64_batch())
     answers = {
         name: partial(_answer, command, record(command, options.catalog, options.function, [FACTOR], batch))
-        for name, command in commands.items()
+        for name, command in (commands | warm).items()
     }
+    for name, command in under_run.items():
+        recording = record(command, options.catalog, options.function, [FACTOR], batch)
+        answers[f"{name}, first use"] = partial(_first_answer, command, recording)
     rows += _rows("first answer", _run(answers, options.repeats))
     if extension_path():
         under_duckdb = {
             name: partial(_attach, command, options.catalog, f"{options.schema}.{options.function}")
-            for name, command in commands.items()
+            for name, command in (commands | warm).items()
         }
         samples = interleave(under_duckdb, options.repeats)
         for index, label in enumerate(("attach", "first query")):
@@ -140,6 +157,18 @@ def _answer(command: str, recording: Recording) -> Start:
     if not answer.endswith(recording.ending):
         raise AssertionError(f"{command} gave another answer than before")
     return Start(wall, sum(each.cpu_ns for each in used), max(each.rss_bytes for each in used))
+
+
+def _first_answer(command: str, recording: Recording) -> Start:
+    """Where no template is to be found. The one that is started leaves with its worker."""
+    before = dict(os.environ)
+    with TemporaryDirectory() as folder:
+        os.environ |= {"VGI_FAST_RUN_DIR": folder, "VGI_FAST_TEMPLATE_IDLE_S": "0"}
+        try:
+            return Start(_answer(command, recording).wall)
+        finally:
+            os.environ.clear()
+            os.environ |= before
 
 
 def _attach(command: str, catalog: str, function: str) -> tuple[Start, Start]:

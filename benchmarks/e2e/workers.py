@@ -13,6 +13,10 @@ import duckdb
 from vgi_fast.client import Client
 
 OWN_WORKERS: Final = Path(__file__).parents[1] / "workers"
+RUN_PROGRAMS: Final = (
+    Path(sys.executable).with_name("vgi-fast-run"),
+    Path(__file__).parents[2] / "build" / "bin" / "vgi-fast-run",
+)
 EXTENSION_VARIABLE: Final = "VGI_EXTENSION_PATH"
 POOL_IDLE_S: Final = 3600
 """Longer than a benchmark: the default of 5 s would end the workers whose turn it is not."""
@@ -40,12 +44,34 @@ def worker_commands(options: argparse.Namespace) -> dict[str, str]:
     return {name: command or own_command(name) for name, _, command in named}
 
 
+def add_run_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run",
+        metavar="PROGRAM",
+        default=next((str(path) for path in RUN_PROGRAMS if path.exists()), ""),
+        help="vgi-fast-run, under which own workers are started as well; nothing for none (default: %(default)s)",
+    )
+
+
+def run_commands(options: argparse.Namespace) -> dict[str, str]:
+    """Those of own workers under ``vgi-fast-run``."""
+    if not options.run:
+        return {}
+    os.environ["VGI_FAST_PYTHON"] = sys.executable
+    names = [text for text in options.worker or options.own_workers if "=" not in text]
+    return {f"vgi-fast-run {name}": shlex.join([options.run, str(own_path(name))]) for name in names}
+
+
 def own_command(name: str) -> str:
+    return shlex.join([sys.executable, str(own_path(name))])
+
+
+def own_path(name: str) -> Path:
     path = OWN_WORKERS / f"{name}.py"
     if not path.exists():
         known = ", ".join(sorted(each.stem for each in OWN_WORKERS.glob("[!_]*.py")))
         raise SystemExit(f"no worker {name!r} in {OWN_WORKERS}: give NAME=COMMAND, or one of {known}")
-    return shlex.join([sys.executable, str(path)])
+    return path
 
 
 def extension_path() -> str | None:

@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from tests.run.conftest import PATIENCE_S, Run, command_line, wait_gone, wait_until
+from tests.fix_run import PATIENCE_S, Run, command_line, wait_gone, wait_until
 from vgi_fast.client import Client
 from vgi_fast.errors import VgiError
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.fix_run import FACTS, PATIENCE_S, Run, fact, wait_gone, wait_until
 from tests.fix_worker import WORKERS, ServedChannel
-from tests.run.conftest import FACTS, PATIENCE_S, Run, fact, wait_gone, wait_until
 from vgi_fast.client import Client
+from vgi_fast.errors import TransportError
 
 
 def test_the_second_use_is_warm(run: Run) -> None:
@@ -162,9 +163,8 @@ def test_exit_status(run: Run) -> None:
         done = run(way, "worker.py", "--nope")
         assert done.returncode == 2
         assert b"unrecognized arguments: --nope" in done.stderr
-        with run.client(way, "worker.py") as client:
-            with pytest.raises(Exception, match="exited with status 7"):
-                fact(client, "sys.exit(7)")
+        with run.client(way, "worker.py") as client, pytest.raises(TransportError, match="exited with status 7"):
+            fact(client, "sys.exit(7)")
         assert client.exit_status == 7
 
 
@@ -189,10 +189,15 @@ def test_the_program_ends_by_the_workers_signal(run: Run, number: signal.Signals
 
 
 def test_ignored_and_handled_signals(run: Run) -> None:
-    run.write(FACTS.replace("if __name__", "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: os._exit(9))\nif __name__"))
+    run.write(
+        FACTS.replace(
+            "if __name__", "import signal\nsignal.signal(signal.SIGUSR1, lambda *_: os._exit(9))\nif __name__"
+        )
+    )
     ignoring = ["sh", "-c", 'trap "" HUP; exec "$0" "$@"', run.program, "--explain", "worker.py"]
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    with subprocess.Popen(ignoring, cwd=run.folder, env=run.environment, **pipes) as process:
+    with subprocess.Popen(
+        ignoring, cwd=run.folder, env=run.environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stderr is not None
         child = int(process.stderr.readline().split()[-1])
         os.kill(child, signal.SIGHUP)
@@ -342,3 +347,17 @@ def test_unused_templates_leave(run: Run) -> None:
     assert not [path for path in run.state.iterdir() if path.is_socket()]
     with run.client("worker.py") as client:
         assert fact(client, "loaded_by") in run.templates()
+
+
+def test_templates_load_what_functions_need_and_no_more(run: Run) -> None:
+    assert run.fact("'numpy' in sys.modules, 'pyarrow' in sys.modules") == (True, False)
+    assert run.fact("'numpy' in sys.modules, 'pyarrow' in sys.modules", "--no-template", "worker.py") == (False, False)
+    text = "import pyarrow as pa\n" + FACTS.replace("x: Int64", "x: pa.Int64Array").replace("x * 2", "pa.array([1])")
+    run.write(text)
+    assert run.fact("'pyarrow' in sys.modules") is True
+
+
+def test_plain_execution_imports_no_more_than_python_would(run: Run) -> None:
+    run.write("import sys\n" + FACTS.replace("import json, os, random, sys", "import os"))
+    others = {"argparse", "click", "socket", "subprocess", "vgi_fast.run.template"}
+    assert not others & set(run.fact("list(sys.modules)", "--no-template", "worker.py"))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.conftest import FACTS, PATIENCE_S, Run, fact, wait_gone, wait_until
+from tests.fix_run import FACTS, PATIENCE_S, Run, fact, wait_gone, wait_until
 from vgi_fast.errors import TransportError
 
 # -- changes ------------------------------------------------------------------------------------
@@ -47,7 +47,10 @@ def test_a_stale_template_serves_its_children_to_their_end(run: Run) -> None:
 # -- unsuitable workers -------------------------------------------------------------------------
 
 UNSUITABLE = {
-    "threads": ("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n", "thread"),
+    "threads": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n",
+        "thread",
+    ),
     "raw threads": ("import _thread, time\n_thread.start_new_thread(time.sleep, (60,))\n", "thread"),
     "sockets": ("import socket\nopened = socket.socketpair()\n", "network connection"),
 }
@@ -103,7 +106,13 @@ def test_no_template_by_option_and_variable(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["import no_such_module", "raise RuntimeError('no_such_module')", "def no_such_module(:", "raise SystemExit(3)", "x = 1"],
+    [
+        "import no_such_module",
+        "raise RuntimeError('no_such_module')",
+        "def no_such_module(:",
+        "raise SystemExit(3)",
+        "x = 1",
+    ],
 )
 def test_a_worker_that_does_not_load_is_reported_as_by_python(run: Run, source: str) -> None:
     run.write(source)
@@ -180,6 +189,41 @@ def test_an_interpreter_without_the_package(run: Run) -> None:
     assert b"plain execution: the new template ended before it served" in done.stderr
 
 
+def test_a_template_that_does_not_answer(run: Run) -> None:
+    run("worker.py")
+    template = run.template()
+    os.kill(template, signal.SIGSTOP)
+    hurried = {"VGI_FAST_RUN_TIMEOUT_S": "1"}
+    assert run.way("worker.py", env=hurried) == "plain execution: the template did not answer within 1 s"
+    # It takes no more, and what it missed is not served a second time when it wakes up.
+    with run.client("worker.py") as client:
+        os.kill(template, signal.SIGCONT)
+        wait_gone(template)
+        assert fact(client, "loaded_by == os.getpid()") is True
+    assert run.way("worker.py") == "plain execution: the template did not answer within 1 s"
+
+
+def test_leftovers_are_tidied_away(run: Run) -> None:
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(run.state / "listening.sock"))
+    listening.listen()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(run.state / "dead.sock"))
+    with socket.socket(socket.AF_UNIX) as young:
+        young.bind(str(run.state / "young.sock"))
+    for name in ("old.plain", "new.plain", "old.id"):
+        (run.state / name).write_text("x")
+    for name in ("listening.sock", "dead.sock", "old.plain", "old.id"):
+        os.utime(run.state / name, (1, 1))
+    run("worker.py")
+    listening.close()
+    found = {path.name for path in run.state.iterdir()}
+    assert {"listening.sock", "young.sock", "new.plain", "lock"} <= found
+    assert not {"dead.sock", "old.plain", "old.id"} & found
+    for name in ("listening.sock", "young.sock"):
+        (run.state / name).unlink()
+
+
 def test_usage(run: Run) -> None:
     assert run("--version").stdout.startswith(b"vgi-fast-run 0")
     assert run("--help").stdout.startswith(b"Usage: vgi-fast-run")
@@ -209,7 +253,6 @@ def connected(run: Run) -> socket.socket:
         b"GET / HTTP/1.1\r\n\r\n",
         b"VGFR" + b"\xff" * 8,
         b"VGFR" + bytes(8) + b"more than announced",
-        b"VGFR" + bytes(8),  # no descriptors
         b"VGFR" + (100).to_bytes(4, sys.byteorder) + bytes(4) + b"x" * 100,
     ],
 )
@@ -217,7 +260,7 @@ def test_hostile_bytes(run: Run, data: bytes) -> None:
     run("worker.py")
     with connected(run) as peer:
         peer.sendall(data)
-        assert peer.recv(100) == b""
+        assert peer.recv(100)[:1] in (b"", b"P")
     with run.client("worker.py") as client:
         assert fact(client, "loaded_by") == run.template()
 
@@ -226,14 +269,23 @@ def test_requests_with_wrong_descriptors_or_identity(run: Run) -> None:
     run("worker.py")
     template = run.template()
     null = os.open(os.devnull, os.O_RDWR)
-    for count in (1, 3, 5, 200):
+    identity = identity_of(run)
+    request = b"VGFR" + len(identity).to_bytes(4, sys.byteorder) + bytes(4) + identity
+    for count in (0, 1, 3, 5, 200):
         with connected(run) as peer:
-            peer.sendmsg([b"VGFR" + bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [null] * count))])
+            peer.sendall(request)
+            assert peer.recv(100)[:1] == b"A"
+            passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [null] * count))]
+            peer.sendmsg([b"\0"], passed if count else [])
             assert peer.recv(100) == b""
-    with connected(run) as peer:
-        peer.sendmsg([b"VGFR" + bytes(8)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [null] * 4))])
-        assert peer.recv(100).startswith(b"P")
+    for early in (request, b"VGFR" + bytes(8)):
+        with connected(run) as peer:
+            peer.sendmsg([early], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [null] * 4))])
+            assert peer.recv(100)[:1] == (b"A" if early is request else b"P")
     os.close(null)
+    with connected(run) as peer:
+        peer.sendall(request)
+        assert peer.recv(100)[:1] == b"A"
     with connected(run) as unfinished, connected(run) as silent:
         unfinished.send(b"VG")
         with run.client("worker.py") as client:
@@ -243,6 +295,27 @@ def test_requests_with_wrong_descriptors_or_identity(run: Run) -> None:
     run("worker.py")
     # Three standard ones, the listener, and what signals arrive on.
     wait_until(lambda: len(os.listdir(f"/proc/{template}/fd")) == 6, "nothing to be left open")
+
+
+def identity_of(run: Run) -> bytes:
+    """What the program sends: read from one that finds a listener in the place of its template."""
+    template = run.template()
+    (path,) = [path for path in run.state.iterdir() if path.is_socket()]
+    path.rename(run.state / "aside")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with run.popen("worker.py") as process:
+            listener.settimeout(PATIENCE_S)
+            peer, _ = listener.accept()
+            data = b""
+            while len(data) < 12 or len(data) < 12 + sum(array("I", data[4:12])):
+                data += peer.recv(1 << 16)
+            peer.close()
+            process.kill()
+    (run.state / "aside").rename(path)
+    assert run.template() == template
+    return data[12 : 12 + array("I", data[4:8])[0]]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
@@ -337,6 +410,8 @@ def test_death_of_the_first_program_while_the_worker_loads(run: Run) -> None:
         with run.popen("--explain", "worker.py") as second:
             first.kill()
             first.wait(PATIENCE_S)
+            assert first.stdout is not None
+            assert first.stdout.read() == b""  # the process that loads the worker does not hold it
             (run.folder / "go").touch()
             _, errors = second.communicate(timeout=PATIENCE_S)
     assert b"a warm template serves" in errors
@@ -344,6 +419,12 @@ def test_death_of_the_first_program_while_the_worker_loads(run: Run) -> None:
 
 
 def test_death_of_the_template_while_it_loads(run: Run, tmp_path: Path) -> None:
-    run.write(FACTS.replace("loaded_by", "if not os.path.exists('second'):\n    os.mkdir('second'); os.kill(os.getpid(), 9)\nloaded_by", 1))
+    run.write(
+        FACTS.replace(
+            "loaded_by",
+            "if not os.path.exists('second'):\n    os.mkdir('second'); os.kill(os.getpid(), 9)\nloaded_by",
+            1,
+        )
+    )
     assert "plain execution: the new template ended before it served" in run.way("worker.py")
     assert run.way("worker.py").startswith("a new template")

@@ -48,6 +48,7 @@ static const char USAGE[] =
     "  VGI_FAST_RUN_TEMPLATE     0 for --no-template, 1 for --template\n"
     "  VGI_FAST_RUN_EXPLAIN      1 for --explain\n"
     "  VGI_FAST_RUN_DIR          where templates have their sockets\n"
+    "  VGI_FAST_RUN_TIMEOUT_S    how long a template may take to load the worker (60)\n"
     "  VGI_FAST_TEMPLATE_IDLE_S  how long an unused template stays (300)\n"
     "  VGI_FAST_PYTHON           the interpreter, instead of the one beside this program\n";
 
@@ -189,10 +190,11 @@ static const char *serve_by_template(const struct command *command) {
         case SERVED: follow(command, connection, started, child);
         case PLAIN: return reason;
         case TIMED_OUT:
-            snprintf(reason, sizeof reason, "the template did not answer within %d s", ANSWER_TIMEOUT_S);
+            snprintf(reason, sizeof reason, "the template did not answer within %d s", answer_timeout_s());
             give_up_on(&place, socket_file, reason);
             return reason;
         case STALE: explain(command, "files of the worker have changed, its template leaves"); break;
+        case READY:
         case LOST:
             if (started) {
                 give_up_on(&place, socket_file, NULL);

@@ -23,7 +23,8 @@
 /* The oldest failures first: what a shell says of commands, and what env(1) and timeout(1) say of themselves. */
 enum { EXIT_USAGE = 2, EXIT_OWN_FAILURE = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 };
 
-/* How long one step may take before plain execution is better. A template has to load the worker in that time. */
+/* How long one step may take before plain execution is better. A template has to load the worker before it answers;
+ * as in vgi_fast/run/template.py. */
 enum { ANSWER_TIMEOUT_S = 60, LOCK_TIMEOUT_S = 5 };
 
 /* What the user asked for. Strings live as long as the process. */
@@ -59,6 +60,7 @@ void file_identity(char *text, size_t size, const char *path);
 uint64_t hash_of(const struct buffer *text);
 
 /* place.c: the state directory, its lock, and starting a template. They give a reason where they cannot. */
+int answer_timeout_s(void);
 const char *find_place(struct place *place, const struct buffer *identity);
 int connect_to(const struct place *place);
 int connect_or_start(const struct place *place, const struct command *command, const struct buffer *identity,
@@ -67,7 +69,7 @@ void give_up_on(const struct place *place, uint64_t socket_file, const char *rea
 uint64_t socket_file_of(const struct place *place);
 
 /* session.c: one request, and the life of the process that answers it. */
-enum outcome { SERVED, STALE, LOST, TIMED_OUT, PLAIN };
+enum outcome { READY, SERVED, STALE, LOST, TIMED_OUT, PLAIN };
 enum outcome request_service(int connection, const struct place *place, const struct buffer *identity,
                              const struct buffer *changing, int *child, char *reason, size_t reason_size);
 _Noreturn void follow(const struct command *command, int connection, bool is_new, int child);

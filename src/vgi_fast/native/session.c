@@ -1,5 +1,7 @@
-/* The conversation with a template. One message goes there: sizes, the identity, the variables that differ, and the
- * descriptors 0, 1, 2 and the working directory. Its answers are pairs of 32-bit numbers: what happened, to whom. */
+/* The conversation with a template. First goes a message of sizes, the identity and the variables that differ. When
+ * the template is ready for it, one byte follows with the descriptors 0, 1, 2 and the working directory: what waits in
+ * the queue of a process that does not answer would stay open there. Answers are pairs of 32-bit numbers: what
+ * happened, to whom. */
 
 #include "run.h"
 
@@ -19,8 +21,7 @@
 #endif
 
 /* Changed together with vgi_fast/run/request.py. */
-enum { STARTED_REPLY = 'S', STALE_REPLY = 'R', PLAIN_REPLY = 'P', ENDED_REPLY = 'E' };
-enum { PASSED = 4 };
+enum { READY_REPLY = 'A', STARTED_REPLY = 'S', STALE_REPLY = 'R', PLAIN_REPLY = 'P', ENDED_REPLY = 'E' };
 struct header {
     char magic[4];
     uint32_t identity_size, changing_size;
@@ -72,44 +73,74 @@ static ssize_t receive(int connection, void *data, size_t size) {
     return (ssize_t)have;
 }
 
-enum outcome request_service(int connection, const struct place *place, const struct buffer *identity,
-                             const struct buffer *changing, int *child, char *reason, size_t reason_size) {
-    struct header header = {.magic = {'V', 'G', 'F', 'R'},
-                            .identity_size = (uint32_t)identity->size,
-                            .changing_size = (uint32_t)changing->size};
-    struct iovec parts[] = {{&header, sizeof header},
-                            {identity->data, identity->size},
-                            {changing->data, changing->size}};
-    int passed[PASSED] = {0, 1, 2, place->cwd};
-    union {
-        char space[CMSG_SPACE(sizeof passed)];
-        struct cmsghdr aligned;
-    } control;
-    memset(&control, 0, sizeof control);
-    struct msghdr message = {
-        .msg_iov = parts, .msg_iovlen = 3, .msg_control = &control, .msg_controllen = sizeof control.space};
-    struct cmsghdr *descriptors = CMSG_FIRSTHDR(&message);
-    descriptors->cmsg_level = SOL_SOCKET;
-    descriptors->cmsg_type = SCM_RIGHTS;
-    descriptors->cmsg_len = CMSG_LEN(sizeof passed);
-    memcpy(CMSG_DATA(descriptors), passed, sizeof passed);
-    /* An answer may have come although not everything was sent: a refusal. */
-    bool sent = send_all(connection, &message) == 0;
-    if (!sent && (errno == EAGAIN || errno == EWOULDBLOCK)) return TIMED_OUT;
-    struct reply reply;
-    ssize_t size = receive(connection, &reply, sizeof reply);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return TIMED_OUT;
-    if (size != sizeof reply) return LOST;
-    *child = reply.value;
-    switch (reply.kind) {
+static bool is_timeout(void) { return errno == EAGAIN || errno == EWOULDBLOCK; }
+
+/* What an answer means; where there is none, why. */
+static enum outcome outcome_of(int connection, const struct reply *reply, ssize_t size, char *reason,
+                               size_t reason_size) {
+    if (size < 0 && is_timeout()) return TIMED_OUT;
+    if (size != sizeof *reply) return LOST;
+    switch (reply->kind) {
+    case READY_REPLY: return READY;
     case STARTED_REPLY: return SERVED;
     case STALE_REPLY: return STALE;
     case PLAIN_REPLY:
         size = receive(connection, reason, reason_size - 1);
         reason[size < 0 ? 0 : size] = 0;
         return PLAIN;
-    default: return LOST;
+    default: return LOST; /* it ended before it read anything */
     }
+}
+
+static int send_request(int connection, const struct buffer *identity, const struct buffer *changing) {
+    struct header header = {.magic = {'V', 'G', 'F', 'R'},
+                            .identity_size = (uint32_t)identity->size,
+                            .changing_size = (uint32_t)changing->size};
+    struct iovec parts[] = {{&header, sizeof header},
+                            {identity->data, identity->size},
+                            {changing->data, changing->size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
+    return send_all(connection, &message);
+}
+
+static int send_descriptors(int connection, const struct place *place) {
+    int passed[] = {0, 1, 2, place->cwd};
+    char byte = 0;
+    struct iovec part = {&byte, 1};
+    union {
+        char space[CMSG_SPACE(sizeof passed)];
+        struct cmsghdr aligned;
+    } control;
+    memset(&control, 0, sizeof control);
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control.space};
+    struct cmsghdr *descriptors = CMSG_FIRSTHDR(&message);
+    descriptors->cmsg_level = SOL_SOCKET;
+    descriptors->cmsg_type = SCM_RIGHTS;
+    descriptors->cmsg_len = CMSG_LEN(sizeof passed);
+    memcpy(CMSG_DATA(descriptors), passed, sizeof passed);
+    return send_all(connection, &message);
+}
+
+enum outcome request_service(int connection, const struct place *place, const struct buffer *identity,
+                             const struct buffer *changing, int *child, char *reason, size_t reason_size) {
+    struct reply reply;
+    /* A refusal may have come although not everything was sent. */
+    if (send_request(connection, identity, changing) != 0 && is_timeout()) return TIMED_OUT;
+    ssize_t size = receive(connection, &reply, sizeof reply);
+    enum outcome outcome = outcome_of(connection, &reply, size, reason, reason_size);
+    if (outcome != READY) return outcome == SERVED ? LOST : outcome;
+    if (send_descriptors(connection, place) != 0) return LOST;
+    size = receive(connection, &reply, sizeof reply);
+    if (size < 0 && is_timeout()) {
+        /* Either a process has said that it serves, or now none can any more. */
+        shutdown(connection, SHUT_RDWR);
+        size = receive(connection, &reply, sizeof reply);
+        if (size == 0) return TIMED_OUT;
+    }
+    outcome = outcome_of(connection, &reply, size, reason, reason_size);
+    *child = reply.value;
+    return outcome == READY ? LOST : outcome;
 }
 
 static void forward(int number) {

@@ -130,7 +130,7 @@ def leave(serve: Callable[[], None]) -> NoReturn:
         except KeyboardInterrupt:
             status = _EXIT_INTERRUPTED
         except BaseException:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
         _finish()
     finally:
         os._exit(status)

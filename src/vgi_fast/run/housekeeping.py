@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from contextlib import contextmanager
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["Place"]
 
 _LOCK: Final = "lock"
-_UNSUITABLE_S: Final = 3600.0
-"""How long a reason for plain execution is believed; as in ``native/place.c``."""
+_LOCK_TIMEOUT_S: Final = 1.0
+_LOCK_RETRY_S: Final = 0.005
 _LEFTOVER_S: Final = 60.0
+_KEPT_S: Final = {".plain": 3600.0, ".id": _LEFTOVER_S}
+"""By ending. Reasons for plain execution are believed for so long; as in ``native/place.c``."""
 
 
 class Place:
@@ -55,12 +58,11 @@ class Place:
             except OSError:
                 continue
             age_s = now - status.st_mtime
-            if entry.name.endswith(".plain") and age_s > _UNSUITABLE_S:
+            if stat.S_ISSOCK(status.st_mode):
+                if entry.path != self._path and age_s > _LEFTOVER_S:
+                    self._remove_dead(entry.path)
+            elif age_s > _KEPT_S.get(os.path.splitext(entry.name)[1], inf):
                 _remove(entry.path)
-            elif entry.name.endswith(".id") and age_s > _LEFTOVER_S:
-                _remove(entry.path)
-            elif stat.S_ISSOCK(status.st_mode) and entry.path != self._path and age_s > _LEFTOVER_S:
-                self._remove_dead(entry.path)
 
     def _remove_dead(self, path: str) -> None:
         import socket
@@ -79,23 +81,33 @@ class Place:
 
     @contextmanager
     def _locked(self) -> Iterator[bool]:
-        """Whoever holds the lock does what is needed, so nobody waits here."""
-        import fcntl
-
+        """Held for moments only; whoever does not get it leaves its files to the next one that tidies."""
         try:
             lock = os.open(os.path.join(self._folder, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             yield False
             return
         try:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                yield False
-            else:
-                yield True
+            yield _lock(lock)
         finally:
             os.close(lock)
+
+
+def _lock(file: int) -> bool:
+    import fcntl
+
+    deadline = time.monotonic() + _LOCK_TIMEOUT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOCK_RETRY_S)
+        except OSError:
+            return False
+        else:
+            return True
 
 
 def _identity(path: str) -> tuple[int, int, int] | None:

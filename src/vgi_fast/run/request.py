@@ -11,16 +11,18 @@ from vgi_fast.errors import ProtocolError
 if TYPE_CHECKING:
     from socket import socket
 
-__all__ = ["ENDED", "PLAIN", "STALE", "STARTED", "Request", "reply"]
+__all__ = ["ENDED", "PLAIN", "READY", "STALE", "STARTED", "Request", "reply"]
 
+READY: Final = ord("A")
+"""The request can be served; its descriptors are to follow."""
 STARTED: Final = ord("S")
-"""A process serves; the value is its number."""
+"""The process of this number serves; it says so itself, before it reads any input. Nothing else may serve then."""
 STALE: Final = ord("R")
 """This template leaves, another one is needed."""
 PLAIN: Final = ord("P")
 """No template can serve this; the reason follows as text, up to the end of the connection."""
 ENDED: Final = ord("E")
-"""The serving process has ended; the value is its status as ``waitpid`` has it."""
+"""The process has ended, perhaps before it served; the value is its status as ``waitpid`` has it."""
 
 _REPLY: Final = struct.Struct("=Ii")
 _HEADER: Final = struct.Struct("=4sII")
@@ -47,12 +49,29 @@ class Request:
 
     def receive(self, connection: socket) -> bool:
         """Read what has arrived; whether the message is complete. ProtocolError, or EOFError at its end."""
+        try:
+            data = connection.recv(_CHUNK)  # descriptors that come too early are dropped by the kernel
+        except BlockingIOError:
+            return False
+        if not data:
+            raise EOFError
+        self._data += data
+        have = len(self._data)
+        if have < _HEADER.size:
+            return False
+        magic, identity_size, changing_size = _HEADER.unpack_from(self._data)
+        size = _HEADER.size + identity_size + changing_size
+        if magic != _MAGIC or size > _MAX_BYTES or have > size:
+            raise ProtocolError("not a request of vgi-fast-run")
+        return bool(have == size)
+
+    def receive_descriptors(self, connection: socket) -> bool:
+        """What follows; whether it has come. ProtocolError, or EOFError at the end of the connection."""
         import socket as sockets
 
+        space = sockets.CMSG_SPACE(_DESCRIPTORS * array("i").itemsize)
         try:
-            data, ancillary, flags, _ = connection.recvmsg(
-                _CHUNK, sockets.CMSG_SPACE(_DESCRIPTORS * array("i").itemsize), _CLOSE_ON_EXEC
-            )
+            data, ancillary, flags, _ = connection.recvmsg(1, space, _CLOSE_ON_EXEC)
         except BlockingIOError:
             return False
         for level, kind, content in ancillary:
@@ -62,22 +81,7 @@ class Request:
                 self.descriptors.extend(received)
         if not data:
             raise EOFError
-        if flags & sockets.MSG_CTRUNC or len(self.descriptors) > _DESCRIPTORS:
-            raise ProtocolError(f"a request has {_DESCRIPTORS} descriptors")
-        self._data += data
-        return self._is_complete()
-
-    def _is_complete(self) -> bool:
-        have = len(self._data)
-        if have < _HEADER.size:
-            return False
-        magic, identity_size, changing_size = _HEADER.unpack_from(self._data)
-        size = _HEADER.size + identity_size + changing_size
-        if magic != _MAGIC or size > _MAX_BYTES or have > size:
-            raise ProtocolError("not a request of vgi-fast-run")
-        if have < size:
-            return False
-        if len(self.descriptors) != _DESCRIPTORS:
+        if flags & sockets.MSG_CTRUNC or len(self.descriptors) != _DESCRIPTORS:
             raise ProtocolError(f"a request has {_DESCRIPTORS} descriptors")
         return True
 

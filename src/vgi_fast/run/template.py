@@ -35,8 +35,10 @@ __all__ = ["main"]
 
 _LISTENER: Final = 3
 _IDENTITY: Final = 4
-_LOAD_TIMEOUT_S: Final = 65
-"""A little more than requests wait for it (``native/run.h``)."""
+_LOAD_TIMEOUT_S: Final = 60
+"""As in ``native/run.h``."""
+_LOAD_MARGIN_S: Final = 5
+"""Requests give up first: they can tell the next ones why."""
 _REQUEST_TIMEOUT_S: Final = 5.0
 _KILL_AFTER_S: Final = 2.0
 """Between the signal that asks a child to end and the one that ends it."""
@@ -52,7 +54,7 @@ class _Finished(SystemExit):
 
 
 def main() -> None:
-    signal.alarm(_LOAD_TIMEOUT_S)
+    signal.alarm(_load_timeout_s() + _LOAD_MARGIN_S)
     file_identity, target, *arguments = sys.argv[1:]
     watch = Watch(script_of(target), file_identity)
     with open(_IDENTITY, "rb") as file:
@@ -72,11 +74,12 @@ def main() -> None:
 class _Client:
     """One connection: at first a request, then the child that answers it."""
 
-    __slots__ = ("connection", "deadline", "pid", "request")
+    __slots__ = ("connection", "deadline", "is_accepted", "pid", "request")
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.request = Request()
+        self.is_accepted = False
         self.pid = 0
         self.deadline: float | None = monotonic() + _REQUEST_TIMEOUT_S
 
@@ -140,6 +143,7 @@ class Template:
             client = self._loop()
         except KeyboardInterrupt:
             client = None
+            self._close()
         if client is not None:
             self._become_child(client, worker, argv)
         raise _Finished(0)
@@ -175,11 +179,8 @@ class Template:
                 connection.shutdown(socket.SHUT_WR)
                 connection.settimeout(_REQUEST_TIMEOUT_S)
                 unread = Request()
-                try:
-                    while not unread.receive(connection):
-                        pass
-                finally:
-                    unread.close()
+                while not unread.receive(connection):
+                    pass
             except (OSError, EOFError, ProtocolError):
                 pass
 
@@ -237,14 +238,15 @@ class Template:
             self._forward(client)
             return False
         try:
-            if not client.request.receive(client.connection):
-                return False
+            if client.is_accepted:
+                return client.request.receive_descriptors(client.connection) and self._fork(client)
+            if client.request.receive(client.connection):
+                self._answer(client)
         except (ProtocolError, EOFError, OSError):
             self._forget(client)
-            return False
-        return self._answer(client)
+        return False
 
-    def _answer(self, client: _Client) -> bool:
+    def _answer(self, client: _Client) -> None:
         if client.request.identity != self._identity:
             self._reply(client, request.reply(request.PLAIN) + b"another worker has the same name by chance")
             self._forget(client)
@@ -253,8 +255,9 @@ class Template:
             self._forget(client)
             self._close()
         else:
-            return self._fork(client)
-        return False
+            client.is_accepted = True
+            client.deadline = monotonic() + _REQUEST_TIMEOUT_S
+            self._reply(client, request.reply(request.READY))
 
     def _fork(self, client: _Client) -> bool:
         # A signal that the child gets at once must find the child's handlers, not these.
@@ -273,7 +276,6 @@ class Template:
         client.pid = pid
         client.deadline = None
         self._children[pid] = client
-        self._reply(client, request.reply(request.STARTED, pid))
         return False
 
     def _forward(self, client: _Client) -> None:
@@ -368,7 +370,8 @@ class Template:
             os.close(descriptor)
         self._listener.close()
         for other in self._clients.values():
-            other.close()
+            if other is not client:
+                other.close()
         signal.set_wakeup_fd(self._old_wakeup)
         self._wake.close()
         self._waker.close()
@@ -380,6 +383,13 @@ class Template:
         worker.renew()
 
         def serve() -> None:
+            # From here on the input is read, so nobody may serve in its place: the other side has to have heard of it
+            # before, whatever is killed next, and must not have given up.
+            try:
+                client.connection.send(request.reply(request.STARTED, os.getpid()))
+            except OSError:
+                return
+            client.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, self._old_mask)
             worker.run(argv)
 
@@ -393,6 +403,11 @@ class Template:
                 os.environb.pop(name, None)
         for name, value in variables.items():
             os.environb[name] = value
+
+
+def _load_timeout_s() -> int:
+    given = os.environ.get("VGI_FAST_RUN_TIMEOUT_S", "")
+    return int(given) if given.isdecimal() and int(given) else _LOAD_TIMEOUT_S
 
 
 def _idle_s() -> float:

@@ -230,9 +230,9 @@ def serve(listener: Listener, idle_timeout_s: float, run: Callable[[Connection],
     """
     # The grace makes the first wait max(idle timeout, 60 s) long.
     connections = _Connections(max(0.0, FIRST_GRACE_S - idle_timeout_s))
-    announce(listener.announcement)
     listener.socket.setblocking(False)
     try:
+        announce(listener.announcement)
         while True:
             wait_s = idle_timeout_s - connections.idle_for() if idle_timeout_s > 0 else None
             if wait_s is not None and wait_s <= 0:

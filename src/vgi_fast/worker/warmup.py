@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Final
 
 from vgi_fast._core import Input, Output
@@ -43,8 +44,20 @@ def warm_up(service: Service, registry: Registry) -> None:
         prepare()
     if registry.delivers_arrow():
         import pyarrow  # noqa: F401
+    _rehearse_arrow()
     for generation in versions.GENERATIONS:
         _rehearse(service, _listing(registry, generation))
+
+
+def _rehearse_arrow() -> None:
+    """pyarrow sets up its memory pool and its table of functions when they are first used: 6 MiB per process."""
+    arrow = sys.modules.get("pyarrow")
+    if arrow is None:
+        return
+    text = arrow.array([""])
+    compute = sys.modules.get("pyarrow.compute")
+    if compute is not None:
+        compute.call_function("utf8_upper", [text])
 
 
 def _listing(registry: Registry, generation: int) -> Iterator[bytes]:

@@ -176,7 +176,7 @@ class Worker:
         self._add_spec(spec_from_kernel(name, kernel, types, signature, options))
 
     def preload(self, function: F) -> F:
-        """Register a function without parameters that loads what calls will need: models, tables, connections' settings.
+        """Register a function without parameters that loads what calls will need, such as models and tables.
 
         It runs once, before the worker serves; under ``vgi-fast-run`` once for all processes that share a template,
         which then share the memory of what it loaded.

@@ -1,11 +1,14 @@
-"""``run``: the ``vgi-fast-run`` program with a state directory of its own, whose processes all have to be gone at the end."""
+"""``run``: the ``vgi-fast-run`` program with a state directory of its own.
+
+Its templates are asked to leave at the end of a test; then no process and no socket may be left.
+"""
 
 import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -19,7 +22,7 @@ import pytest
 import vgi_fast
 from vgi_fast.client import Client
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[1]
 PATIENCE_S: Final = 30.0
 
 FACTS: Final = """
@@ -83,7 +86,9 @@ class Run:
         self.folder = folder
         self.state = Path(mkdtemp(prefix="vgi-run-"))
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("VGI_")},
+            # All of it: a client passes it on as well, and variables make templates differ.
+            **os.environ,
+            **dict.fromkeys(("VGI_FAST_RUN_EXPLAIN", "VGI_FAST_RUN_TEMPLATE", "VGI_FAST_TEMPLATE_IDLE_S"), ""),
             "VGI_FAST_PYTHON": sys.executable,
             "VGI_FAST_RUN_DIR": str(self.state),
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -162,6 +167,7 @@ class Run:
             client.close()
         for pid in self.templates():
             os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)  # a failed test may have stopped it
         for pid in self.processes():
             wait_gone(pid)
         left = [path.name for path in self.state.iterdir() if path.is_socket()]
@@ -197,4 +203,3 @@ def run(program: str, tmp_path: Path) -> Iterator[Run]:
     started.write()
     yield started
     started.close()
-
