@@ -130,7 +130,7 @@ class Table:
         not_null: Iterable[str] = (),
         unique: Iterable[str | Sequence[str]] = (),
         check: Iterable[str] = (),
-        primary_key: str | Sequence[str] = (),
+        primary_key: str | Sequence[str] | Sequence[Sequence[str]] = (),
         foreign_key: ForeignKeyDef | Iterable[ForeignKeyDef] = (),
         defaults: Mapping[str, Any] | None = None,
         generated_columns: Mapping[str, str] | None = None,
@@ -244,7 +244,7 @@ class Table:
                     )
         fields = []
         for field in plain.fields:
-            metadata: dict[bytes | str, bytes | str] = {**field.metadata}
+            metadata: dict[Any, Any] = dict(field.metadata)
             name = field.name
             if name in defaults and name in generated:
                 raise DefinitionError(
