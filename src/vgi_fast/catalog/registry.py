@@ -99,26 +99,22 @@ class Registry:
         for catalog in self.catalogs.values():
             for name in catalog.global_functions:
                 self.global_function(catalog, name)
-        self._unlisted.clear()
-        for (catalog_name, schema, kind, _), described in list(self._objects.items()):
-            if kind == "TABLE":
-                for one in described:
-                    self._add_unlisted(catalog_name, schema, one)
+        self._find_unlisted()
 
-    def _add_unlisted(self, catalog: str, schema: str, described: Any) -> None:
+    def _find_unlisted(self) -> None:
         """The functions of a table can be called even where nobody lists them."""
-        for call in described.functions():
-            spec = call.spec
-            if spec is None or self._has(catalog, spec):
-                continue
-            self._unlisted.setdefault((catalog, schema, spec.object_type, spec.name), []).append(spec)
-
-    def _has(self, catalog: str, spec: FunctionSpec) -> bool:
-        return any(
-            key[0] == catalog and key[3] == spec.name and any(known is spec for known in overloads)
-            for found in (self._objects, self._unlisted)
-            for key, overloads in found.items()
-        )
+        self._unlisted.clear()
+        tables = [(key, one) for key, found in self._objects.items() if key[2] == "TABLE" for one in found]
+        if not tables:
+            return
+        known = {(key[0], id(one)) for key, found in self._objects.items() for one in found}
+        for (catalog, schema, _, _), described in tables:
+            for call in described.functions():
+                spec = call.spec
+                if spec is None or (catalog, id(spec)) in known:
+                    continue
+                known.add((catalog, id(spec)))
+                self._unlisted.setdefault((catalog, schema, spec.object_type, spec.name), []).append(spec)
 
     def delivers_numpy(self) -> bool:
         """Whether any scalar function receives NumPy arrays."""
