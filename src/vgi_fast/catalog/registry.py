@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import CatalogInterface
-from vgi_fast.catalog.objects import Index, Macro, Table, View
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import exchange, scalar, table
+from vgi_fast.functions import scalar, table
 from vgi_fast.functions.annotations import NUMPY
-from vgi_fast.functions.exchange import TableWriteFunction
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from vgi_fast.catalog.objects import Table
 
 __all__ = ["Registry", "specs_of"]
 
@@ -235,7 +235,9 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
             return (scalar.class_spec(source),)
         if issubclass(source, table.TableFunctionGenerator):
             return (table.class_spec(source),)
-        if issubclass(source, TableWriteFunction):
+        from vgi_fast.functions import exchange
+
+        if issubclass(source, exchange.TableWriteFunction):
             return (exchange.class_spec(source),)
     found = attached_specs(source)
     if found:
@@ -247,17 +249,17 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     )
 
 
+def is_object(source: Any) -> bool:
+    """A table, view, macro or index; not a function."""
+    return not isinstance(source, FunctionSpec) and getattr(source, "object_type", None) in _COUNT_KEYS
+
+
 def object_kind(described: Any) -> str:
     """Member of ``records.OBJECT_TYPES`` of a descriptor that is not a function."""
-    if isinstance(described, Macro):
-        return "TABLE_MACRO" if described.table else "SCALAR_MACRO"
-    kind = _OBJECT_KINDS.get(type(described))
-    if kind is None:
+    kind = getattr(described, "object_type", None)
+    if kind not in _COUNT_KEYS:
         raise DefinitionError(f"expected a Table, View, Macro or Index, got {described!r}")
-    return kind
-
-
-_OBJECT_KINDS: Final = {Table: "TABLE", View: "VIEW", Index: "INDEX"}
+    return str(kind)
 
 
 def _in_version(described: Any, version: str | None) -> bool:
