@@ -11,13 +11,12 @@
     worker.run()
 """
 
+from typing import TYPE_CHECKING, Any
+
 from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import AttachResult, CatalogContext, CatalogInterface
-from vgi_fast.catalog.objects import ForeignKeyDef, Index, Macro, Sql, Table, View
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
-from vgi_fast.catalog.scans import CallArguments, ScanBranch, ScanBranches, ScanFunction
 from vgi_fast.catalog.specs import AttachOption, CompanionCatalog, Release, SecretType, SettingSpec
-from vgi_fast.catalog.statistics import ColumnStatisticsInput, encode_statistics
 from vgi_fast.errors import (
     ArgumentError,
     ArgumentValidationError,
@@ -50,7 +49,6 @@ from vgi_fast.functions.context import (
     TableCardinality,
     WriteOptions,
 )
-from vgi_fast.functions.exchange import TableWriteFunction
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -98,6 +96,12 @@ from vgi_fast.values import MonthDayNano, UnionValue
 from vgi_fast.wire.arrow import Array, DataType, Field, RecordBatch, Schema
 from vgi_fast.wire.attach import AttachData
 from vgi_fast.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from vgi_fast.catalog.objects import ForeignKeyDef, Index, Macro, Sql, Table, View
+    from vgi_fast.catalog.scans import CallArguments, ScanBranch, ScanBranches, ScanFunction
+    from vgi_fast.catalog.statistics import ColumnStatisticsInput, encode_statistics
+    from vgi_fast.functions.exchange import TableWriteFunction
 
 __version__ = "0.1.0"
 
@@ -203,3 +207,21 @@ __all__ = [
     "scalar",
     "table",
 ]
+
+_LATER = {
+    "catalog.objects": ("ForeignKeyDef", "Index", "Macro", "Sql", "Table", "View"),
+    "catalog.scans": ("CallArguments", "ScanBranch", "ScanBranches", "ScanFunction"),
+    "catalog.statistics": ("ColumnStatisticsInput", "encode_statistics"),
+    "functions.exchange": ("TableWriteFunction",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What only workers with tables need is imported when it is named."""
+    for module, names in _LATER.items():
+        if name in names:
+            from importlib import import_module
+
+            found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -152,8 +152,9 @@ def test_a_name_is_given_once_per_kind(kind: str) -> None:
         "macros": [Macro("t", "1"), Macro("T", "2")],
         "indexes": [Index("t", "x", ["a"]), Index("T", "x", ["a"])],
     }
+    given: dict[str, Any] = {kind: described[kind]}
     with pytest.raises(DefinitionError, match="Duplicate .* 'T' in schema 'main'"):
-        Worker(catalogs=[Catalog("c", schemas=[CatalogSchema("main", **{kind: described[kind]})])])
+        Worker(catalogs=[Catalog("c", schemas=[CatalogSchema("main", **given)])])
 
 
 def test_one_table_for_each_version() -> None:

@@ -123,6 +123,10 @@ def described(schema: str, name: str, table: dict[str, Any]) -> Table:
     )
 
 
+def annotated(field: Field) -> dict[Any, Any]:
+    return dict(field.metadata)
+
+
 class Changing(CatalogInterface):
     def catalog_attach(self, *, name: str, **call: Any) -> AttachResult:
         with state() as now:
@@ -281,7 +285,7 @@ class Changing(CatalogInterface):
         self._recolumn(schema_name, name, drop)
 
     def table_column_rename(self, *, column_name: str, new_column_name: str, **call: Any) -> None:
-        self._refield(call, column_name, lambda field: Field(new_column_name, field.type, True, {**field.metadata}))
+        self._refield(call, column_name, lambda field: Field(new_column_name, field.type, True, annotated(field)))
 
     def table_column_default_set(self, *, column_name: str, expression: str, **call: Any) -> None:
         self._refield(call, column_name, lambda field: Field(field.name, field.type, True, {"default": expression}))
@@ -290,9 +294,9 @@ class Changing(CatalogInterface):
         self._refield(call, column_name, lambda field: Field(field.name, field.type))
 
     def table_column_comment_set(self, *, column_name: str, comment: str | None, **call: Any) -> None:
-        metadata = {"comment": comment} if comment else {}
+        metadata: dict[Any, Any] = {"comment": comment} if comment else {}
         self._refield(
-            call, column_name, lambda field: Field(field.name, field.type, True, {**field.metadata, **metadata})
+            call, column_name, lambda field: Field(field.name, field.type, True, {**annotated(field), **metadata})
         )
 
     def table_column_type_change(self, *, column_definition: Field, expression: str | None, **call: Any) -> None:

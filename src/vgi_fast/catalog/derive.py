@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vgi_fast.errors import DefinitionError
+from vgi_fast.errors import ArgumentError, DefinitionError
 from vgi_fast.functions.arguments import GivenArguments, bind_arguments
 from vgi_fast.functions.context import BindParams, TableCardinality
 from vgi_fast.functions.parameters import AnyArrowValue
@@ -21,11 +21,19 @@ def scan_columns(scan: ScanFunction, where: str) -> Schema:
     spec = scan.spec
     if not isinstance(spec, TableSpec):
         raise DefinitionError(f"{where}: {scan.name!r} has no columns of its own")
+    try:
+        return _bind(scan, spec)
+    except Exception as error:
+        raise ArgumentError(f"{where}: the columns of {scan.name!r} cannot be found: {error}") from error
+
+
+def _bind(scan: ScanFunction, spec: TableSpec) -> Schema:
     params = _params(scan, spec, resolved=False)
     try:
         spec.request_secrets(params)
         outcome = spec.bind(params)
     except Exception:
+        # Without the secret that it has just asked for, an author's hook may well fail.
         if not params.secrets.needs_resolution:
             raise
     if params.secrets.needs_resolution:

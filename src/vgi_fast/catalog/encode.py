@@ -1,12 +1,12 @@
-"""Descriptors to the records that announce them (section 2 of the catalog document)."""
+"""Descriptors to the records that announce them (section 2 of the catalog document).
+
+Each ATTACH needs some of it, and few workers have tables: what only tables need is imported with the first one.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.catalog.derive import has_fixed_bind, scan_cardinality
-from vgi_fast.catalog.objects import Index, Macro, Table, View
-from vgi_fast.catalog.statistics import encode_statistics
 from vgi_fast.functions.spec import FunctionSpec
 from vgi_fast.wire import keys, records
 from vgi_fast.wire.arrow import Field, Schema, encode_row, type_named
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
+    from vgi_fast.catalog.objects import Index, Macro, Table, View
 
 UNKNOWN: Final = -1
 """Cardinality that is not known and need not be asked for."""
@@ -26,7 +27,7 @@ def item(described: Any, schema_name: str, generation: int = 1) -> bytes:
         return described
     if isinstance(described, FunctionSpec):
         return described.info(schema_name, generation)
-    return _ENCODERS[type(described)](described, schema_name, generation)
+    return _ENCODERS[described.object_type](described, schema_name, generation)
 
 
 def items(blobs: list[bytes]) -> bytes:
@@ -106,6 +107,8 @@ def table_info(table: Table, schema_name: str, generation: int = 1) -> bytes:
 def table_statistics(table: Table) -> bytes | None:
     if not table.statistics:
         return None
+    from vgi_fast.catalog.statistics import encode_statistics
+
     return encode_statistics(table.columns, table.statistics, table.statistics_cache_max_age_seconds)
 
 
@@ -114,6 +117,8 @@ def _cardinality(table: Table) -> tuple[int | None, int | None]:
         return table.cardinality_estimate, table.cardinality_max
     if not table.inline_cardinality or table.scan is None:
         return None, None
+    from vgi_fast.catalog.derive import scan_cardinality
+
     found = scan_cardinality(table.scan)
     if found is None:
         return None, None
@@ -127,10 +132,14 @@ def _statistics(table: Table) -> bytes | None:
     spec = table.scan.spec if table.scan is not None else None
     if spec is None or spec.has_statistics:
         return None
+    from vgi_fast.catalog.statistics import encode_statistics
+
     return encode_statistics(table.columns, {})
 
 
 def _bind_result(table: Table, generation: int) -> bytes | None:
+    from vgi_fast.catalog.derive import has_fixed_bind
+
     scan = table.scan
     wanted = table.inline_scan if table.inline_bind is None else table.inline_bind
     if not wanted or scan is None or not has_fixed_bind(scan.spec):
@@ -187,9 +196,10 @@ def index_info(index: Index, schema_name: str, generation: int = 1) -> bytes:
     return records.INDEX_INFO.encode({**values, "schema_name": schema_name}, generation)
 
 
-_ENCODERS: Final[dict[type, Callable[[Any, str, int], bytes]]] = {
-    Table: table_info,
-    View: view_info,
-    Macro: macro_info,
-    Index: index_info,
+_ENCODERS: Final[dict[str, Callable[[Any, str, int], bytes]]] = {
+    "TABLE": table_info,
+    "VIEW": view_info,
+    "SCALAR_MACRO": macro_info,
+    "TABLE_MACRO": macro_info,
+    "INDEX": index_info,
 }

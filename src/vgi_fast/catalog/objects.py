@@ -82,6 +82,8 @@ class Table:
     listing, so that a query asks nothing more; ``inline_scan`` and ``inline_cardinality`` False switch that off.
     """
 
+    object_type = "TABLE"
+
     __slots__ = (
         "_columns",
         "_given",
@@ -130,7 +132,7 @@ class Table:
         not_null: Iterable[str] = (),
         unique: Iterable[str | Sequence[str]] = (),
         check: Iterable[str] = (),
-        primary_key: str | Sequence[str] = (),
+        primary_key: str | Sequence[str] | Sequence[Sequence[str]] = (),
         foreign_key: ForeignKeyDef | Iterable[ForeignKeyDef] = (),
         defaults: Mapping[str, Any] | None = None,
         generated_columns: Mapping[str, str] | None = None,
@@ -244,7 +246,7 @@ class Table:
                     )
         fields = []
         for field in plain.fields:
-            metadata: dict[bytes | str, bytes | str] = {**field.metadata}
+            metadata: dict[Any, Any] = dict(field.metadata)
             name = field.name
             if name in defaults and name in generated:
                 raise DefinitionError(
@@ -318,6 +320,8 @@ class Table:
 
 class View:
     """A named query. Names in it are looked up in the catalog and schema of the view first."""
+
+    object_type = "VIEW"
 
     __slots__ = ("column_comments", "comment", "definition", "name", "tags", "versions")
 
@@ -394,12 +398,18 @@ class Macro:
             key: _default_type(value, f"macro '{name}', default of '{key}'") for key, value in self.defaults.items()
         }
 
+    @property
+    def object_type(self) -> str:
+        return "TABLE_MACRO" if self.table else "SCALAR_MACRO"
+
     def __repr__(self) -> str:
         return f"Macro({self.name!r}, {self.parameters})"
 
 
 class Index:
     """An index. DuckDB does not show it; other clients may."""
+
+    object_type = "INDEX"
 
     __slots__ = (
         "comment",

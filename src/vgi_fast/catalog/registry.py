@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import CatalogInterface
-from vgi_fast.catalog.objects import Index, Macro, Table, View
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import exchange, scalar, table
+from vgi_fast.functions import scalar, table
 from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
-from vgi_fast.functions.exchange import TableWriteFunction
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from vgi_fast.catalog.objects import Table
 
 __all__ = ["Registry", "specs_of"]
 
@@ -99,26 +99,22 @@ class Registry:
         for catalog in self.catalogs.values():
             for name in catalog.global_functions:
                 self.global_function(catalog, name)
-        self._unlisted.clear()
-        for (catalog_name, schema, kind, _), described in list(self._objects.items()):
-            if kind == "TABLE":
-                for one in described:
-                    self._add_unlisted(catalog_name, schema, one)
+        self._find_unlisted()
 
-    def _add_unlisted(self, catalog: str, schema: str, described: Any) -> None:
+    def _find_unlisted(self) -> None:
         """The functions of a table can be called even where nobody lists them."""
-        for call in described.functions():
-            spec = call.spec
-            if spec is None or self._has(catalog, spec):
-                continue
-            self._unlisted.setdefault((catalog, schema, spec.object_type, spec.name), []).append(spec)
-
-    def _has(self, catalog: str, spec: FunctionSpec) -> bool:
-        return any(
-            key[0] == catalog and key[3] == spec.name and any(known is spec for known in overloads)
-            for found in (self._objects, self._unlisted)
-            for key, overloads in found.items()
-        )
+        self._unlisted.clear()
+        tables = [(key, one) for key, found in self._objects.items() if key[2] == "TABLE" for one in found]
+        if not tables:
+            return
+        known = {(key[0], id(one)) for key, found in self._objects.items() for one in found}
+        for (catalog, schema, _, _), described in tables:
+            for call in described.functions():
+                spec = call.spec
+                if spec is None or (catalog, id(spec)) in known:
+                    continue
+                known.add((catalog, id(spec)))
+                self._unlisted.setdefault((catalog, schema, spec.object_type, spec.name), []).append(spec)
 
     def delivers_numpy(self) -> bool:
         """Whether any scalar function receives NumPy arrays."""
@@ -249,7 +245,9 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
             return (scalar.class_spec(source),)
         if issubclass(source, table.TableFunctionGenerator):
             return (table.class_spec(source),)
-        if issubclass(source, TableWriteFunction):
+        from vgi_fast.functions import exchange
+
+        if issubclass(source, exchange.TableWriteFunction):
             return (exchange.class_spec(source),)
     found = attached_specs(source)
     if found:
@@ -261,17 +259,17 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     )
 
 
+def is_object(source: Any) -> bool:
+    """A table, view, macro or index; not a function."""
+    return not isinstance(source, FunctionSpec) and getattr(source, "object_type", None) in _COUNT_KEYS
+
+
 def object_kind(described: Any) -> str:
     """Member of ``records.OBJECT_TYPES`` of a descriptor that is not a function."""
-    if isinstance(described, Macro):
-        return "TABLE_MACRO" if described.table else "SCALAR_MACRO"
-    kind = _OBJECT_KINDS.get(type(described))
-    if kind is None:
+    kind = getattr(described, "object_type", None)
+    if kind not in _COUNT_KEYS:
         raise DefinitionError(f"expected a Table, View, Macro or Index, got {described!r}")
-    return kind
-
-
-_OBJECT_KINDS: Final = {Table: "TABLE", View: "VIEW", Index: "INDEX"}
+    return str(kind)
 
 
 def _in_version(described: Any, version: str | None) -> bool:

@@ -83,6 +83,7 @@ class ExchangeSpec(FunctionSpec):
     kind = "table"
     function_type = "TABLE"
     object_type = "TABLE_FUNCTION"
+    is_exchange = True
 
     def __init__(
         self,

@@ -144,6 +144,8 @@ class FunctionSpec:
     kind: str = ""
     function_type: str = ""
     """Member of ``records.FUNCTION_TYPES``."""
+    is_exchange: bool = False
+    """It answers input batches one by one."""
     object_type: str = ""
     """Member of ``records.OBJECT_TYPES`` under which it is listed."""
 

@@ -92,8 +92,15 @@ class Service:
         catalog = self.interface(self.open_attach(attach), "bind").catalog.name if attach else None
         return self.registry.find(catalog, request["schema_name"], request["function_type"], request["function_name"])
 
-    def open_attach(self, attach_opaque_data: bytes) -> AttachData:
-        """What an attach says about itself; remembered, since every call repeats it."""
+    def seal_attach(self, attach: AttachData, auth: CallerIdentity) -> bytes:
+        """What the client receives. A transport whose callers are told apart binds it to the caller here."""
+        return bytes(attach)
+
+    def open_attach(self, attach_opaque_data: bytes, auth: CallerIdentity = ANONYMOUS) -> AttachData:
+        """What an attach says about itself; remembered, since every call repeats it.
+
+        Counterpart of ``seal_attach``: what was sealed has to be remembered together with the caller.
+        """
         known = self._attaches.get(attach_opaque_data)
         if known is None:
             known = AttachData.open(attach_opaque_data)

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from vgi_fast.catalog.descriptors import Catalog
-from vgi_fast.catalog.objects import Index, Macro, Table, View
-from vgi_fast.catalog.registry import Registry, specs_of
+from vgi_fast.catalog.registry import Registry, is_object, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.spec import attach_spec
@@ -114,7 +113,7 @@ class Worker:
 
     def add(self, source: Any) -> None:
         """Add a decorated function, a function class, or a table, view, macro or index to the worker's own catalog."""
-        if isinstance(source, (Table, View, Macro, Index)):
+        if is_object(source):
             catalog = self._own_catalog()
             self._registry.add(catalog, catalog.default_schema, source)
             self._service = None

@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final
 
 from vgi_fast import Arg, GlobalInitResponse, InitParams, OutputCollector, ProcessParams, TableFunctionGenerator
 from vgi_fast.examples.row_store import user_file
@@ -45,9 +45,13 @@ class SharedParts:
             pass
 
 
-class Arguments(NamedTuple):
+class Arguments:
     count: Annotated[int, Arg(0, doc="Number of rows", ge=0)]
     increment: Annotated[int, Arg("increment", doc="Difference of neighbours", ge=1)] = 1
+
+    def __init__(self, count: int, increment: int) -> None:
+        self.count = count
+        self.increment = increment
 
 
 class Progress:
@@ -81,7 +85,7 @@ class PartitionedSequence(TableFunctionGenerator[Arguments, Progress]):
 
     @classmethod
     def process(cls, params: ProcessParams[Arguments], state: Progress, out: OutputCollector) -> None:
-        count, increment = params.args
+        count, increment = params.args.count, params.args.increment
         if not state.rows:
             size = max(1, -(-count // PARTS))
             part = state.parts.take(-(-count // size))

@@ -81,7 +81,7 @@ rff_multi_scan = constant_rows(
 
 
 BOX: Final = "struct<xmin: float32, ymin: float32, xmax: float32, ymax: float32>"
-ROW_ID: Final = {"is_row_id": ""}
+ROW_ID: Final[dict[bytes | str, bytes | str]] = {"is_row_id": ""}
 
 rff_rowid_scan = constant_rows(
     "rff_rowid_scan",

@@ -68,6 +68,14 @@ def double_sequence(
         yield {"n": np.arange(part.start, part.stop) * increment}
 
 
+@table(columns={"n": "int64"}, categories=["testing"])
+def generator_exception(fail_after: Annotated[int, Arg(doc="Number of batches", ge=0)]) -> Iterator[range]:
+    """Raises an exception after N batches for testing"""
+    for batch in range(fail_after):
+        yield range(batch, batch + 1)
+    raise ValueError(f"Intentional failure after {fail_after} batches")
+
+
 @table(name="make_series", columns=VALUE, cardinality=lambda args: args.count)
 def series_of_count(count: Count) -> Iterator[range]:
     """Generate integers from 0 to count-1"""
@@ -143,6 +151,7 @@ def global_table() -> dict[str, Any]:
 FUNCTIONS: Final = [
     sequence,
     double_sequence,
+    generator_exception,
     series_of_count,
     series_of_text,
     series_of_step,

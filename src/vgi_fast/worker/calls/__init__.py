@@ -6,7 +6,57 @@ A handler takes the call and its parameters by name, and gives the bytes of the 
 
 from __future__ import annotations
 
-from vgi_fast.worker.calls import bind, builtin, catalog, changes, planning, stream
+from typing import TYPE_CHECKING, Any, Final
 
-HANDLERS = {**catalog.HANDLERS, **changes.HANDLERS, **bind.HANDLERS, **planning.HANDLERS, **stream.HANDLERS}
+from vgi_fast.worker.calls import bind, builtin, catalog, planning, stream
+
+if TYPE_CHECKING:
+    from vgi_fast.worker.dispatch import Call, Reply
+
+_CHANGES: Final = (
+    "catalog_create",
+    "catalog_drop",
+    "catalog_transaction_commit",
+    "catalog_transaction_rollback",
+    "catalog_schema_create",
+    "catalog_schema_drop",
+    "catalog_table_create",
+    "catalog_table_drop",
+    "catalog_table_comment_set",
+    "catalog_table_column_comment_set",
+    "catalog_table_rename",
+    "catalog_table_column_add",
+    "catalog_table_column_drop",
+    "catalog_table_column_rename",
+    "catalog_table_column_default_set",
+    "catalog_table_column_default_drop",
+    "catalog_table_column_type_change",
+    "catalog_table_not_null_drop",
+    "catalog_table_not_null_set",
+    "catalog_view_create",
+    "catalog_view_drop",
+    "catalog_view_rename",
+    "catalog_view_comment_set",
+    "catalog_macro_create",
+    "catalog_macro_drop",
+    "catalog_index_create",
+    "catalog_index_drop",
+)
+
+
+def change(call: Call, row: dict[str, Any]) -> Reply:
+    """Few workers take changes, so what answers them is imported with the first one."""
+    from vgi_fast.worker.calls import changes
+
+    own = {"catalog_create": changes.create_catalog, "catalog_drop": changes.drop_catalog}
+    return own.get(call.method.name, changes.change)(call, row)
+
+
+HANDLERS = {
+    **catalog.HANDLERS,
+    **dict.fromkeys(_CHANGES, change),
+    **bind.HANDLERS,
+    **planning.HANDLERS,
+    **stream.HANDLERS,
+}
 BUILTINS = builtin.BUILTINS

@@ -35,7 +35,7 @@ class Asked:
     def __init__(self, call: Call, row: dict[str, Any]) -> None:
         self.call = call
         self.row = row
-        self.attach = call.service.open_attach(row["attach_opaque_data"])
+        self.attach = call.service.open_attach(row["attach_opaque_data"], call.auth)
         self.interface: CatalogInterface = call.service.interface(self.attach, call.method.name)
         self.transaction = row.get("transaction_opaque_data")
 
@@ -95,7 +95,7 @@ def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult
     catalog = interface.catalog
     registry = call.service.registry
     declared = {
-        "attach_opaque_data": bytes(made),
+        "attach_opaque_data": call.service.seal_attach(made, call.auth),
         "supports_transactions": catalog.transactions,
         "supports_time_travel": registry.any_table(catalog.name, lambda table: table.at is not None),
         "catalog_version_frozen": result.catalog_version is None,

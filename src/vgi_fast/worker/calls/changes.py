@@ -19,34 +19,6 @@ if TYPE_CHECKING:
 
     from vgi_fast.worker.dispatch import Call, Reply
 
-_METHODS: Final = (
-    "catalog_transaction_commit",
-    "catalog_transaction_rollback",
-    "catalog_schema_create",
-    "catalog_schema_drop",
-    "catalog_table_create",
-    "catalog_table_drop",
-    "catalog_table_comment_set",
-    "catalog_table_column_comment_set",
-    "catalog_table_rename",
-    "catalog_table_column_add",
-    "catalog_table_column_drop",
-    "catalog_table_column_rename",
-    "catalog_table_column_default_set",
-    "catalog_table_column_default_drop",
-    "catalog_table_column_type_change",
-    "catalog_table_not_null_drop",
-    "catalog_table_not_null_set",
-    "catalog_view_create",
-    "catalog_view_drop",
-    "catalog_view_rename",
-    "catalog_view_comment_set",
-    "catalog_macro_create",
-    "catalog_macro_drop",
-    "catalog_index_create",
-    "catalog_index_drop",
-)
-
 
 def change(call: Call, row: dict[str, Any]) -> Reply:
     """The parameters go to the interface's method of the same name, each in the form that authors use."""
@@ -130,10 +102,4 @@ _CONVERSIONS: Final[dict[str, Callable[[Any], Any]]] = {
     "expressions": lambda value: list(value or ()),
     "parameter_default_values": lambda value: decode_row(value) if value else {},
     "arguments_schema": lambda value: Schema.from_bytes(value) if value else None,
-}
-
-HANDLERS: dict[str, Callable[[Call, dict[str, Any]], Reply]] = {
-    **dict.fromkeys(_METHODS, change),
-    "catalog_create": create_catalog,
-    "catalog_drop": drop_catalog,
 }

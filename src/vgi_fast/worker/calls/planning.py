@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vgi_fast.catalog.statistics import check_statistics, encode_statistics
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.bind import bind_params
@@ -31,6 +30,8 @@ def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply:
     spec = invocation.spec
     if not isinstance(spec, TableSpec) or not spec.has_statistics:
         return call.reply(None, lambda: None)
+    from vgi_fast.catalog.statistics import check_statistics, encode_statistics
+
     params = bind_params(call, invocation)
     found = spec.statistics(params)
     if not found:

@@ -8,19 +8,18 @@ take the next request.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vgi_fast._core import RecordBatch, encode_stream, serve_exchange, serve_producer
 from vgi_fast.errors import ProtocolError
 from vgi_fast.functions.context import GlobalInitResponse, ProcessParams, Projection
-from vgi_fast.functions.exchange import ExchangeSpec
 from vgi_fast.functions.scalar import ScalarSpec
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire.arrow import schema_from_bytes
 
 if TYPE_CHECKING:
     from vgi_fast._core import ScalarPlan, Schema
-    from vgi_fast.functions.exchange import Exchange
+    from vgi_fast.functions.exchange import Exchange, ExchangeSpec
     from vgi_fast.functions.invocation import Invocation
     from vgi_fast.functions.output import Producer
     from vgi_fast.worker.dispatch import Call, Session
@@ -36,7 +35,7 @@ def init(call: Call, row: dict[str, Any]) -> None:
     request, invocation = call.service.invocations.understand_init(row["request"], call.generation)
     spec = invocation.spec
     call.session.subject = spec.name
-    if request["phase"] not in (_PHASES_WITH_INPUT if isinstance(spec, ExchangeSpec) else _PHASES):
+    if request["phase"] not in (_PHASES_WITH_INPUT if spec.is_exchange else _PHASES):
         raise ProtocolError(f"{spec.where} has no phase '{request['phase']}'")
     params = _params(call, invocation, request)
     if isinstance(spec, ScalarSpec):
@@ -47,8 +46,8 @@ def init(call: Call, row: dict[str, Any]) -> None:
         response, producer = spec.start(params, invocation.values)
         _send_header(call, params.execution_id, response)
         _serve_producer(call, producer, params.output_schema)
-    elif isinstance(spec, ExchangeSpec):
-        response, exchange = spec.start(params)
+    elif spec.is_exchange:
+        response, exchange = cast("ExchangeSpec", spec).start(params)
         _send_header(call, params.execution_id, response)
         _serve_exchange(call, exchange, invocation.input_schema, params.output_schema)
     else:
