@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from vgi_fast.client import Client
 
 OWN_WORKERS: Final = Path(__file__).parents[1] / "workers"
 EXTENSION_VARIABLE: Final = "VGI_EXTENSION_PATH"
+SHM_VARIABLE: Final = "VGI_RPC_SHM_SIZE_BYTES"
 POOL_IDLE_S: Final = 3600
 """Longer than a benchmark: the default of 5 s would end the workers whose turn it is not."""
 
@@ -24,6 +26,9 @@ def add_worker_options(parser: argparse.ArgumentParser, *own: str) -> None:
         action="append",
         metavar="NAME=COMMAND",
         help=f"a worker to measure, repeatable; NAME alone is one of {OWN_WORKERS.name}/ (default: {', '.join(own)})",
+    )
+    parser.add_argument(
+        "--shm-bytes", type=int, metavar="N", help="measure each worker a second time, with shared memory of that size"
     )
     parser.set_defaults(own_workers=own)
     parser.add_argument("--catalog", default="example", help="catalog of the workers (default: %(default)s)")
@@ -38,6 +43,30 @@ def worker_commands(options: argparse.Namespace) -> dict[str, str]:
     """
     named = (text.partition("=") for text in options.worker or options.own_workers)
     return {name: command or own_command(name) for name, _, command in named}
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A worker, and how batches reach it. DuckDB decides that by the environment of its own process."""
+
+    name: str
+    command: str
+    shm_bytes: int | None
+
+    def select(self) -> None:
+        if self.shm_bytes is None:
+            os.environ.pop(SHM_VARIABLE, None)
+        else:
+            os.environ[SHM_VARIABLE] = str(self.shm_bytes)
+
+
+def lanes(options: argparse.Namespace) -> list[Lane]:
+    """Each worker by pipe, and by shared memory where that was asked for."""
+    found = [Lane(name, command, None) for name, command in worker_commands(options).items()]
+    if options.shm_bytes:
+        # DuckDB pools processes and remembers what they can by the text of their command.
+        found += [Lane(f"{each.name}, shm", f"env LANE=shm {each.command}", options.shm_bytes) for each in found]
+    return found
 
 
 def own_command(name: str) -> str:
@@ -73,9 +102,9 @@ def attach(connection: duckdb.DuckDBPyConnection, command: str, catalog: str, al
     connection.execute(f"ATTACH {quoted(catalog)} AS {alias} (TYPE vgi, LOCATION {quoted(command)})")
 
 
-def start(command: str) -> Client:
+def start(command: str, shm_bytes: int | None = None) -> Client:
     """A worker under this project's client."""
-    return Client(shlex.split(command))
+    return Client(shlex.split(command), shared_memory_bytes=shm_bytes)
 
 
 def quoted(text: str) -> str:
