@@ -16,6 +16,7 @@ from tests.fix_worker import Workers
 from vgi_fast import Int64, Worker
 from vgi_fast._core import Output
 from vgi_fast.client import Client
+from vgi_fast.client.calls import ScalarCall
 from vgi_fast.errors import RemoteError, TransportError
 from vgi_fast.transports.shared_memory import min_batch_bytes
 from vgi_fast.wire import keys
@@ -78,6 +79,12 @@ def segment_of(client: Client) -> Any:
     return memory.segment
 
 
+def one_column(call: ScalarCall, values: Any) -> RecordBatch:
+    schema = call.bound.input_schema
+    assert schema is not None
+    return RecordBatch.from_pydict(schema, {schema.names[0]: values})
+
+
 @shared
 def test_both_directions_use_it(worker: Workers) -> None:
     client = worker("basic")
@@ -86,7 +93,7 @@ def test_both_directions_use_it(worker: Workers) -> None:
     with catalog.open_scalar("double", [Schema.parse("x: int64")[0].type]) as call:
         for _ in range(4):
             written, read = client.connection.output.bytes_written, client.connection.input.bytes_read
-            batch = RecordBatch.from_pydict(call.bound.input_schema, {call.bound.input_schema.names[0]: values})
+            batch = one_column(call, values)
             answer = call.exchange(batch)
             assert client.connection.output.bytes_written - written < 1000
             assert client.connection.input.bytes_read - read < 1000
@@ -130,8 +137,7 @@ def test_a_dictionary_goes_to_the_worker(worker: Workers) -> None:
     schema = Schema.parse("w: dictionary<int8, utf8>")
     with client.attach().open_scalar("text", schema.types) as call:
         for words in (["a", "b", None, "a"], ["c"], ["d", "a"] * 50):
-            given = call.bound.input_schema
-            answer = call.exchange(RecordBatch.from_pydict(given, {given.names[0]: words}))
+            answer = call.exchange(one_column(call, words))
             assert answer.to_pylist() == words
     assert client.connection.output.pointers_written == 3
 
@@ -147,8 +153,7 @@ def test_what_an_author_keeps_stays_valid(worker: Workers) -> None:
         with catalog.open_scalar("keep" if stream % 2 else "keep_arrow", [type_]) as call:
             for start in range(8):
                 values = np.arange(start, start + 3000) * (stream + 1)
-                given = call.bound.input_schema
-                answer = call.exchange(RecordBatch.from_pydict(given, {given.names[0]: values}))
+                answer = call.exchange(one_column(call, values))
                 expected += int(values.sum()) - (0 if stream % 2 else int(values[0]))
                 if stream % 2:
                     assert answer[0] == answer[2999] == expected
@@ -166,16 +171,14 @@ def test_an_author_who_keeps_all_fills_the_segment(worker: Workers) -> None:
     catalog = client.attach()
     type_ = Schema.parse("x: int64")[0].type
     with catalog.open_scalar("keep", [type_]) as call:
-        given = call.bound.input_schema
         for count in range(1, 10):
-            batch = RecordBatch.from_pydict(given, {given.names[0]: np.ones(3000, np.int64)})
+            batch = one_column(call, np.ones(3000, np.int64))
             assert call.exchange(batch)[0] == 3000 * count
     assert 2 <= client.connection.output.pointers_written < 9
     with catalog.open_scalar("forget", [type_]) as call:
-        given = call.bound.input_schema
         placed = client.connection.output.pointers_written
         for _ in range(10):
-            call.exchange(RecordBatch.from_pydict(given, {given.names[0]: np.ones(3000, np.int64)}))
+            call.exchange(one_column(call, np.ones(3000, np.int64)))
         assert client.connection.output.pointers_written == placed + 10
 
 
@@ -185,9 +188,8 @@ def test_larger_than_the_segment(worker: Workers) -> None:
     values = np.arange(100_000)
     catalog = client.attach()
     with catalog.open_scalar("keep_arrow", [Schema.parse("x: int64")[0].type]) as call:
-        given = call.bound.input_schema
         for size, placed in ((100_000, 0), (100, 1), (100_000, 1)):
-            batch = RecordBatch.from_pydict(given, {given.names[0]: values[:size]})
+            batch = one_column(call, values[:size])
             assert call.exchange(batch).to_pylist() == values[:size].tolist()
             assert client.connection.output.pointers_written == placed
 
