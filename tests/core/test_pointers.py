@@ -176,7 +176,22 @@ def test_a_corrupt_table_is_an_error_and_leaves_nothing_behind(segments: Make) -
     made.set_count(2**31)
     with pytest.raises(ProtocolError, match="slots"):
         out.batch(numbers(0, 10))
-    out.discard()
+    out.empty_batch({b"k": b"v"})
+    out.eos()
+    out.flush()
+    assert [(batch.num_rows, metadata) for batch, metadata in inline(out.getvalue())] == [(0, {b"k": b"v"})]
+
+
+def test_an_input_in_a_table_that_became_corrupt(segments: Make, pipe: Pipe) -> None:
+    peer = Peer(segments(), pipe)
+    peer.open()
+    peer.send(0)
+    kept = peer.send(1)
+    peer.made.set_count(2**32 - 1)
+    peer.end()
+    peer.input.release()
+    peer.scribble()
+    assert kept.column(0)[0] == 1
 
 
 def test_pointers_count_their_digits_anew(segments: Make) -> None:

@@ -197,7 +197,11 @@ cdef int put_shared(Output output, RecordBatch batch, object metadata) except -1
     for i in range(first, e.n_pieces):
         total += e.pieces[i].size
     if total >= output.min_shared:
-        offset = output.segment.take(total)
+        try:
+            offset = output.segment.take(total)
+        except BaseException:
+            e.n_pieces = first
+            raise
         if offset and not output.segment.populate(offset + total):
             output.segment.give_back(offset)
             offset = 0
@@ -220,7 +224,8 @@ cdef int fill_slot(uint8_t *at, bytes head, Piece *pieces, size_t count) except 
         begin = PyBytes_AS_STRING(head)
         size = PyBytes_GET_SIZE(head)
     with nogil:
-        memcpy(at, begin, size)
+        if size:
+            memcpy(at, begin, size)
         at += size
         for i in range(count):
             memcpy(at, pieces[i].data, pieces[i].size)
