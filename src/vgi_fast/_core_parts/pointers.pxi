@@ -243,10 +243,11 @@ cdef int queue_pointer(Output output, int64_t offset, int64_t length, object met
     cdef Py_ssize_t size
     if output.pointer_schema is not output.schema_ or output.pointers is None or output.pointer_metadata != metadata:
         # Metadata of its own for each batch, such as an index, is not worth a template.
-        output.pointers = {} if output.pointer_schema is output.schema_ and output.pointer_metadata == metadata else None
+        seen = output.pointer_schema is output.schema_ and output.pointer_metadata == metadata
+        output.pointers = {} if seen else None
         output.pointer_schema = output.schema_
         output.pointer_metadata = dict(metadata) if metadata else metadata
-        if output.pointers is None:
+        if not seen:
             output.raw(pointer_message(output.schema_, offset_text, length_text, metadata))
             return 0
     key = len(offset_text) << 8 | len(length_text)
