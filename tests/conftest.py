@@ -2,7 +2,7 @@
 
 import signal
 
-pytest_plugins = ["tests.fix_core", "tests.fix_run", "tests.fix_worker"]
+pytest_plugins = ["tests.fix_core", "tests.fix_run", "tests.fix_segments", "tests.fix_worker"]
 
 # A shell starts its background jobs with SIGINT ignored, and workers would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ RUN_PROGRAMS: Final = (
     Path(__file__).parents[2] / "build" / "bin" / "vgi-fast-run",
 )
 EXTENSION_VARIABLE: Final = "VGI_EXTENSION_PATH"
+SHM_VARIABLE: Final = "VGI_RPC_SHM_SIZE_BYTES"
 POOL_IDLE_S: Final = 3600
 """Longer than a benchmark: the default of 5 s would end the workers whose turn it is not."""
 
@@ -28,6 +30,9 @@ def add_worker_options(parser: argparse.ArgumentParser, *own: str) -> None:
         action="append",
         metavar="NAME=COMMAND",
         help=f"a worker to measure, repeatable; NAME alone is one of {OWN_WORKERS.name}/ (default: {', '.join(own)})",
+    )
+    parser.add_argument(
+        "--shm-bytes", type=int, metavar="N", help="measure each worker a second time, with shared memory of that size"
     )
     parser.set_defaults(own_workers=own)
     parser.add_argument("--catalog", default="example", help="catalog of the workers (default: %(default)s)")
@@ -60,6 +65,30 @@ def run_commands(options: argparse.Namespace) -> dict[str, str]:
     os.environ["VGI_FAST_PYTHON"] = sys.executable
     names = [text for text in options.worker or options.own_workers if "=" not in text]
     return {f"vgi-fast-run {name}": shlex.join([options.run, str(own_path(name))]) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A worker, and how batches reach it. DuckDB decides that by the environment of its own process."""
+
+    name: str
+    command: str
+    shm_bytes: int | None
+
+    def select(self) -> None:
+        if self.shm_bytes is None:
+            os.environ.pop(SHM_VARIABLE, None)
+        else:
+            os.environ[SHM_VARIABLE] = str(self.shm_bytes)
+
+
+def lanes(options: argparse.Namespace) -> list[Lane]:
+    """Each worker by pipe, and by shared memory where that was asked for."""
+    found = [Lane(name, command, None) for name, command in worker_commands(options).items()]
+    if options.shm_bytes:
+        # DuckDB pools processes and remembers what they can by the text of their command.
+        found += [Lane(f"{each.name}, shm", f"env LANE=shm {each.command}", options.shm_bytes) for each in found]
+    return found
 
 
 def own_command(name: str) -> str:
@@ -99,9 +128,9 @@ def attach(connection: duckdb.DuckDBPyConnection, command: str, catalog: str, al
     connection.execute(f"ATTACH {quoted(catalog)} AS {alias} (TYPE vgi, LOCATION {quoted(command)})")
 
 
-def start(command: str) -> Client:
+def start(command: str, shm_bytes: int | None = None) -> Client:
     """A worker under this project's client."""
-    return Client(shlex.split(command))
+    return Client(shlex.split(command), shared_memory_bytes=shm_bytes)
 
 
 def quoted(text: str) -> str:

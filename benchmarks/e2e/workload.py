@@ -25,8 +25,8 @@ from benchmarks.e2e.workers import (
     configure,
     connect,
     extension_path,
+    lanes,
     start,
-    worker_commands,
 )
 from benchmarks.harness import Case, Cell, argument_parser, interleave, report
 from vgi_fast.client.catalog import Catalog
@@ -185,19 +185,29 @@ def _through_duckdb(workload: Workload, options: argparse.Namespace) -> tuple[li
     if workload.prepare:
         connection.execute(workload.prepare.format(**values))
 
-    def candidate(name: str, setting: str, call: str, settings: Mapping[str, object]) -> Candidate:
+    def candidate(
+        name: str,
+        setting: str,
+        call: str,
+        settings: Mapping[str, object],
+        select: Callable[[], None] = lambda: None,
+    ) -> Candidate:
+        def ready() -> None:
+            configure(connection, settings)
+            select()
+
         run = partial(_answer, connection, options.query.format(call=call, **values))
         check = partial(_answer, connection, options.check.format(call=call, **values))
-        return Candidate(name, "duckdb", setting, run, check, partial(configure, connection, settings))
+        return Candidate(name, "duckdb", setting, run, check, ready)
 
     candidates: list[Candidate] = []
+    compared = lanes(options)
+    for number, lane in enumerate(compared):
+        attach(connection, lane.command, options.catalog, f"worker_{number}")
     for setting, settings in workload.settings.items():
-        for number, (name, command) in enumerate(worker_commands(options).items()):
-            alias = f"worker_{number}"
-            if not candidates or all(each.name != name for each in candidates):
-                attach(connection, command, options.catalog, alias)
-            call = options.call.format(function=f"{alias}.{options.schema}.{options.function}", **values)
-            candidates.append(candidate(name, setting, call, settings))
+        for number, lane in enumerate(compared):
+            call = options.call.format(function=f"worker_{number}.{options.schema}.{options.function}", **values)
+            candidates.append(candidate(lane.name, setting, call, settings, lane.select))
     if workload.udf is not None:
         udf = workload.udf
         connection.create_function(IN_PROCESS, udf.function, udf.parameters, udf.result, type=PythonUDFType.ARROW)
@@ -211,7 +221,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, query: str) -> list[Any]:
 
 
 def _through_client(workload: Workload, options: argparse.Namespace) -> tuple[list[Candidate], Callable[[], Any]]:
-    clients = {name: start(command) for name, command in worker_commands(options).items()}
+    clients = {lane.name: start(lane.command, lane.shm_bytes) for lane in lanes(options)}
     candidates = []
     for name, client in clients.items():
         run, check = workload.through_client(client.attach(options.catalog), options)

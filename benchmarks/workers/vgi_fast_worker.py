@@ -27,5 +27,14 @@ def sequence(count: int, *, batch_size: int = 2048) -> Iterator[dict[str, Int64]
         yield {"n": np.arange(start, min(start + batch_size, count))}
 
 
+@worker.table(columns={"s": "utf8"}, cardinality=lambda args: args.count)
+def texts(count: int, *, batch_size: int = 2048, width: int = 1024) -> Iterator[pa.RecordBatch]:
+    """The same strings in each batch: what is measured is their way to the client."""
+    filler = "abcdefgh" * (width // 8 + 1)
+    batch = pa.record_batch({"s": [f"{number:08d}{filler}"[:width] for number in range(batch_size)]})
+    for start in range(0, count, batch_size):
+        yield batch.slice(0, min(batch_size, count - start))
+
+
 if __name__ == "__main__":
     worker.run()

@@ -3,15 +3,16 @@
     python -m tests.fuzz.fuzz_core --count 1000000 --seed 1 --jobs 2
 
 Each message is a golden stream with one to four changes: flipped bits, overwritten lengths and offsets in the
-metadata or the body, cuts, insertions, and splices with other streams. It is read through Input, decode_stream
-or Schema.from_bytes; whatever is accepted is then touched in full: every value, masks, NumPy views, slices, and
-encoded and decoded again. Ends with status 1 after a finding and prints the message in hex; ``--replay HEX``
-reads one again. Meant for a sanitizer build, where a bad read ends the process: ``--keep FILE`` holds the
-message that was being read.
+metadata or the body, cuts, insertions, and splices with other streams. It is read through Input, decode_stream,
+Schema.from_bytes, or behind a pointer into shared memory; whatever is accepted is then touched in full: every value,
+masks, NumPy views, slices, and encoded and decoded again. Ends with status 1 after a finding and prints the message
+in hex; ``--replay HEX`` reads one again. Meant for a sanitizer build, where a bad read ends the process:
+``--keep FILE`` holds the message that was being read.
 """
 
 import argparse
 import mmap
+import os
 import sys
 import time
 import traceback
@@ -23,6 +24,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+import posix_ipc
+
 from tests.golden.make import read_golden
 from vgi_fast._core import (
     DataType,
@@ -30,10 +33,12 @@ from vgi_fast._core import (
     Output,
     RecordBatch,
     Schema,
+    Segment,
     decode_stream,
     encode_stream,
 )
 from vgi_fast.errors import ProtocolError
+from vgi_fast.wire import keys
 
 MOST_VALUES: Final = 4096
 """Longer columns are not turned into Python values: types of no width announce any length for free."""
@@ -247,7 +252,48 @@ def read_schema(data: bytes) -> None:
     touch(*batches)
 
 
-READERS: Final = [read_input, read_input, read_input, read_stream, read_schema]
+def read_pointer(data: bytes) -> None:
+    """The stream lies in shared memory, behind a pointer on its schema."""
+    schema = Input(data).read_schema()
+    if schema is None:
+        return
+    if any(field.type.kind == "dictionary" for field in schema):
+        prefix = 8 if data[:4] == b"\xff\xff\xff\xff" else 4
+        data = data[prefix + int.from_bytes(data[prefix - 4 : prefix], "little") :]
+    segment, memory = shared_memory(len(data))
+    offset = (len(memory) - len(data)) & ~7  # what reads on leaves the mapping
+    memory[offset : offset + len(data)] = data
+    out = Output()
+    out.schema(schema)
+    out.empty_batch({keys.SHM_OFFSET: str(offset).encode(), keys.SHM_LENGTH: str(len(data)).encode()})
+    out.eos()
+    out.flush()
+    source = Input(out.getvalue())
+    source.attach_segment(segment)
+    source.read_schema()
+    while (batch := source.read_batch()) is not None:
+        touch(batch)
+        memory[offset : offset + len(data)] = data  # what was looked at may change nothing
+
+
+TABLE_BYTES: Final = 65536
+_shared: list[tuple[Segment, mmap.mmap]] = []
+
+
+def shared_memory(size: int) -> tuple[Segment, mmap.mmap]:
+    """A segment of this process, and its bytes."""
+    if not _shared or len(_shared[0][1]) < size + 2 * mmap.PAGESIZE + TABLE_BYTES:
+        segment = Segment.create(
+            f"vgi_shm_fuzz_{os.getpid():x}", TABLE_BYTES + (size // mmap.PAGESIZE + 4) * mmap.PAGESIZE
+        )
+        opened = posix_ipc.SharedMemory(f"/{segment.name}")
+        segment.unlink()
+        _shared[:] = [(segment, mmap.mmap(opened.fd, segment.size))]
+        opened.close_fd()
+    return _shared[0]
+
+
+READERS: Final = [read_input, read_input, read_input, read_stream, read_schema, read_pointer, read_pointer]
 
 
 def touch(batch: RecordBatch) -> None:

@@ -197,7 +197,11 @@ cdef int put_shared(Output output, RecordBatch batch, object metadata) except -1
     for i in range(first, e.n_pieces):
         total += e.pieces[i].size
     if total >= output.min_shared:
-        offset = output.segment.take(total)
+        try:
+            offset = output.segment.take(total)
+        except BaseException:
+            e.n_pieces = first
+            raise
         if offset and not output.segment.populate(offset + total):
             output.segment.give_back(offset)
             offset = 0
@@ -220,7 +224,8 @@ cdef int fill_slot(uint8_t *at, bytes head, Piece *pieces, size_t count) except 
         begin = PyBytes_AS_STRING(head)
         size = PyBytes_GET_SIZE(head)
     with nogil:
-        memcpy(at, begin, size)
+        if size:
+            memcpy(at, begin, size)
         at += size
         for i in range(count):
             memcpy(at, pieces[i].data, pieces[i].size)
@@ -238,10 +243,11 @@ cdef int queue_pointer(Output output, int64_t offset, int64_t length, object met
     cdef Py_ssize_t size
     if output.pointer_schema is not output.schema_ or output.pointers is None or output.pointer_metadata != metadata:
         # Metadata of its own for each batch, such as an index, is not worth a template.
-        output.pointers = {} if output.pointer_schema is output.schema_ and output.pointer_metadata == metadata else None
+        seen = output.pointer_schema is output.schema_ and output.pointer_metadata == metadata
+        output.pointers = {} if seen else None
         output.pointer_schema = output.schema_
         output.pointer_metadata = dict(metadata) if metadata else metadata
-        if output.pointers is None:
+        if not seen:
             output.raw(pointer_message(output.schema_, offset_text, length_text, metadata))
             return 0
     key = len(offset_text) << 8 | len(length_text)

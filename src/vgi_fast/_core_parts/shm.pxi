@@ -229,9 +229,12 @@ cdef class Segment:
         return self.give_back(offset)
 
     cdef bint give_back(self, int64_t offset) except -1:
-        cdef int64_t n = self.count()
-        cdef uint8_t *p = self.mapping.base + SHM_ENTRIES
+        # In a table that cannot be there is nothing to free: the next allocation tells the peer.
+        cdef uint8_t *p = self.table() + SHM_ENTRIES
+        cdef int64_t n = load_u32(p - SHM_ENTRIES + 16)
         cdef int64_t i
+        if n > SHM_MAX_SLOTS:
+            return False
         for i in range(n):
             if load_i64(p) == offset:
                 memmove(p, p + SHM_ENTRY, SHM_ENTRY * (n - i - 1))
@@ -250,7 +253,7 @@ cdef class Segment:
         """Give everything up to ``end`` memory; False where the system has none left.
 
         Objects are sparse, and a store to a page that cannot be had is a SIGBUS, for instance in a container with
-        its 64 MiB of /dev/shm. To ask for the pages in one call is also a third of the price of their faults.
+        its 64 MiB of /dev/shm. One call is also a little cheaper than a fault for each page.
         """
         cdef int64_t start = self.populated
         cdef int64_t stop

@@ -107,7 +107,7 @@ class Connection:
             raise TransportError("the worker hung up")
         data: RecordBatch | None = None
         failure: RemoteError | None = None
-        for batch in self.answers():
+        while (batch := self.next_answer()) is not None:
             if isinstance(batch, RemoteError):
                 failure = failure or batch
             elif data is not None:
@@ -118,19 +118,19 @@ class Connection:
             raise failure
         return schema, data
 
-    def answers(self) -> Iterator[RecordBatch | RemoteError]:
-        """Data and errors of the open output stream, to its end; logs are delivered on the way."""
+    def next_answer(self) -> RecordBatch | RemoteError | None:
+        """Data or error of the open output stream, None at its end; logs are delivered on the way."""
         while (batch := self.input.read_batch()) is not None:
             kind = meaning(batch)
             if kind is Meaning.DATA:
-                yield batch
-            elif kind is Meaning.LOG:
-                self._on_log(read_log(batch.metadata))
-            else:
-                yield read_error(batch.metadata)
+                return batch
+            if kind is Meaning.ERROR:
+                return read_error(batch.metadata)
+            self._on_log(read_log(batch.metadata))
         # The end of a pipe between two messages reads like the end of the stream.
         if self.channel.is_crashed():
             raise TransportError("the worker hung up")
+        return None
 
     def post_mortem(self, error: TransportError | ProtocolError, awaited: str) -> TransportError | ProtocolError:
         """``error`` again, with what is known about the peer's end. Bytes that a dying worker cut off are its end."""
@@ -216,7 +216,6 @@ class Stream:
         self.output_schema: Schema | None = None
         """Known from the first answer on."""
         self._connection = connection
-        self._answers = connection.answers()
         self._input_started = False
         self._input_open = True
         self._ended = False
@@ -349,7 +348,7 @@ class Stream:
             self.output_schema = self._connection.input.read_schema()
             if self.output_schema is None:
                 raise TransportError("the worker hung up")
-        answer = next(self._answers, None)
+        answer = self._connection.next_answer()
         if answer is None:
             self._ended = True
         return answer
