@@ -5,6 +5,9 @@ import shlex
 import sys
 
 from tests.cli.conftest import BASIC, Run
+from tests.fix_worker import WORKERS
+
+TABLES = str(WORKERS / "tables.py")
 
 
 def test_table_of_functions(run: Run) -> None:
@@ -43,3 +46,16 @@ def test_worker_that_fails_to_start(run: Run) -> None:
     output = run("describe", f"{sys.executable} -c 'raise SystemExit(\"no luck today\")'", status=1).output
     assert "exited with status 1" in output
     assert "no luck today" in output
+
+
+def test_objects_besides_functions(run: Run) -> None:
+    output = run("describe", TABLES, "--catalog", "tables", "--option", "size=5").output
+    for kind, name in (("table object", "large"), ("view", "few"), ("macro", "plus"), ("table macro", "upto")):
+        assert any(kind in line and f" {name} " in line for line in output.splitlines())
+    printed = run("describe", "--json", TABLES, "--catalog", "tables", "--option", "size=5").output
+    ((main, _),) = [catalog["schemas"] for catalog in json.loads(printed)["catalogs"]]
+    assert (main["views"], main["macros"]) == (["few"], ["plus", "upto"])
+
+
+def test_a_catalog_that_needs_options_is_named(run: Run) -> None:
+    assert "catalog tables needs --option size" in run("describe", TABLES).output

@@ -21,7 +21,12 @@ if "CALLS_LOG" in os.environ:
     HANDLERS.update({method: counted(method, handler) for method, handler in HANDLERS.items()})
 
 
-@table(columns={"n": "int64"}, cardinality=lambda args: args.count, projection_pushdown=True)
+@table(
+    columns={"n": "int64"},
+    cardinality=lambda args: args.count,
+    statistics=lambda args: {"n": ColumnStatisticsInput(0, args.count - 1, has_null=False)},
+    projection_pushdown=True,
+)
 def numbers(count: int) -> Iterator[range]:
     """Integers from 0."""
     yield range(count)
@@ -32,13 +37,7 @@ def same(x: Int64) -> Int64:
     return x
 
 
-NUMBERS = Table(
-    "hundred",
-    function=numbers,
-    arguments=[100],
-    statistics={"n": ColumnStatisticsInput(0, 99, has_null=False)},
-    comment="The first hundred integers",
-)
+NUMBERS = Table("hundred", function=numbers, arguments=[100], comment="The first hundred integers")
 CATALOG = Catalog("counted", schemas=[CatalogSchema("main", functions=[numbers, same], tables=[NUMBERS])])
 worker = Worker("counted", catalogs=[CATALOG])
 

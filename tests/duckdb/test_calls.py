@@ -81,3 +81,14 @@ def test_a_scalar_lists_scalars_only(calls: Calls) -> None:
         "bind",
         "init",
     ]
+
+
+def test_a_function_is_asked_for_what_it_knows(calls: Calls) -> None:
+    calls(attach("e"))
+    assert calls("SELECT count(*) FROM e.numbers(10) WHERE n > 1000")[1] == [
+        "catalog_schemas",
+        "catalog_schema_contents_functions",
+        "bind",
+        "table_function_cardinality",
+        "table_function_statistics",
+    ]

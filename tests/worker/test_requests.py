@@ -10,6 +10,7 @@ from tests.fix_memory import Peer, RemoteFailure, Stream, request, tick_stream
 from vgi_fast import Array, Int64, RecordBatch, Schema, Worker
 from vgi_fast.wire import keys, methods
 from vgi_fast.wire.arrow import encode_stream
+from vgi_fast.wire.attach import AttachData
 
 Connect = Callable[..., Peer]
 
@@ -30,7 +31,7 @@ def error_of(answer: Stream) -> RemoteFailure:
     return answer.error
 
 
-ATTACHED = {"attach_opaque_data": b"x"}
+ATTACHED = {"attach_opaque_data": bytes(AttachData.new("demo"))}
 
 
 @pytest.mark.parametrize(
@@ -60,9 +61,9 @@ ATTACHED = {"attach_opaque_data": b"x"}
             "method_not_implemented",
         ),
         (
-            request("catalog_table_scan_branches_get", {**ATTACHED, "schema_name": "a", "name": "b"}),
-            "MethodNotImplementedError: Method 'catalog_table_scan_branches_get'",
-            "method_not_implemented",
+            request("catalog_schemas", {"attach_opaque_data": b"x"}),
+            "ProtocolError: attach_opaque_data not recognized",
+            "",
         ),
         (
             request("catalog_version", {}),

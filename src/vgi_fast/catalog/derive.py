@@ -13,6 +13,7 @@ from vgi_fast.wire.arrow import Schema, decode_stream
 
 if TYPE_CHECKING:
     from vgi_fast.catalog.scans import ScanFunction
+    from vgi_fast.catalog.statistics import ColumnStatisticsInput
     from vgi_fast.functions.spec import FunctionSpec
 
 
@@ -47,6 +48,22 @@ def scan_cardinality(scan: ScanFunction) -> TableCardinality | None:
     if not isinstance(spec, TableSpec) or "cardinality" in spec.hooks:
         return None
     return spec.cardinality(_params(scan, spec, resolved=True))
+
+
+def has_declared_statistics(spec: FunctionSpec | None) -> bool:
+    """The function tells statistics of a call without being asked by one."""
+    return isinstance(spec, TableSpec) and spec.has_statistics and "statistics" not in spec.hooks
+
+
+def scan_statistics(scan: ScanFunction, columns: Schema) -> dict[str, ColumnStatisticsInput]:
+    """What the function declares for these arguments, by the table's names of its columns."""
+    spec = scan.spec
+    if not isinstance(spec, TableSpec) or not has_declared_statistics(spec):
+        return {}
+    params = _params(scan, spec, resolved=True)
+    own = (spec.fixed_schema or spec.bind(params).output_schema).names
+    renamed = dict(zip(own, columns.names, strict=False))
+    return {renamed[name]: one for name, one in (spec.statistics(params) or {}).items() if name in renamed}
 
 
 def has_fixed_bind(spec: FunctionSpec | None) -> bool:

@@ -89,7 +89,7 @@ def table_info(table: Table, schema_name: str, generation: int = 1) -> bytes:
             "supports_update": table.update_function is not None,
             "supports_delete": table.delete_function is not None,
             "supports_returning": table.supports_returning,
-            "supports_column_statistics": bool(table.statistics),
+            "supports_column_statistics": table.has_statistics,
             "scan_function": call(table.scan) if table.inline_scan else None,
             "insert_function": call(table.insert_function),
             "update_function": call(table.update_function),
@@ -105,11 +105,12 @@ def table_info(table: Table, schema_name: str, generation: int = 1) -> bytes:
 
 
 def table_statistics(table: Table) -> bytes | None:
-    if not table.statistics:
+    known = table.known_statistics()
+    if not known:
         return None
     from vgi_fast.catalog.statistics import encode_statistics
 
-    return encode_statistics(table.columns, table.statistics, table.statistics_cache_max_age_seconds)
+    return encode_statistics(table.columns, known, table.statistics_cache_max_age_seconds)
 
 
 def _cardinality(table: Table) -> tuple[int | None, int | None]:
@@ -126,8 +127,8 @@ def _cardinality(table: Table) -> tuple[int | None, int | None]:
 
 
 def _statistics(table: Table) -> bytes | None:
-    """None where they have to be asked for: those that expire at once, and those of the function."""
-    if table.statistics:
+    """None where they have to be asked for: those that expire at once, and those that only a call can tell."""
+    if table.has_statistics:
         return table_statistics(table) if table.statistics_cache_max_age_seconds != 0 else None
     spec = table.scan.spec if table.scan is not None else None
     if spec is None or spec.has_statistics:

@@ -226,6 +226,24 @@ class Table:
     def supports_time_travel(self) -> bool:
         return self.at is not None
 
+    @property
+    def has_statistics(self) -> bool:
+        """Its own, or those that its function declares."""
+        if self.statistics:
+            return True
+        if not self.inline_scan or self.scan is None:
+            return False
+        from vgi_fast.catalog.derive import has_declared_statistics
+
+        return has_declared_statistics(self.scan.spec)
+
+    def known_statistics(self) -> dict[str, ColumnStatisticsInput]:
+        if self.statistics or not self.has_statistics or self.scan is None:
+            return self.statistics
+        from vgi_fast.catalog.derive import scan_statistics
+
+        return scan_statistics(self.scan, self.columns)
+
     def _complete(self, plain: Schema) -> None:
         """Write into the columns what was declared about them, and check all that names a column."""
         defaults, generated, comments, row_id = self._given

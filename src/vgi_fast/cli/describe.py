@@ -30,7 +30,15 @@ def command(worker: str, as_json: bool, catalog: str | None, options: tuple[str,
 
 
 def _attach(client: "Client", name: str | None, options: dict[str, Any]) -> "list[Catalog]":
+    from vgi_fast.client.client import required_options
+
     if name is None and not options:
+        for info in client.catalogs():
+            needed = required_options(info)
+            if needed:
+                click.echo(
+                    f"catalog {info['name']} needs --option {', '.join(needed)}; choose it by --catalog", err=True
+                )
         return client.describe()
     return [client.attach(name, options)]
 
@@ -60,9 +68,14 @@ def _summary(function: "Function") -> str:
 
 
 def _relations(catalog: "Catalog", schema: str) -> list[tuple[str, str, str]]:
-    """Tables and views, where the worker has them."""
+    """Tables, views and macros, where the worker has them."""
     found = []
-    for kind, entries in (("table object", catalog.tables(schema)), ("view", catalog.views(schema))):
+    for kind, entries in (
+        ("table object", catalog.tables(schema)),
+        ("view", catalog.views(schema)),
+        ("macro", catalog.macros("scalar", schema)),
+        ("table macro", catalog.macros("table", schema)),
+    ):
         found += [(kind, entry["name"], entry["comment"] or "") for entry in entries]
     return found
 
@@ -78,6 +91,9 @@ def _as_json(catalog: "Catalog") -> dict[str, Any]:
                 "functions": [_function_json(each) for each in catalog.functions(schema["name"])],
                 "tables": [entry["name"] for entry in catalog.tables(schema["name"])],
                 "views": [entry["name"] for entry in catalog.views(schema["name"])],
+                "macros": [
+                    entry["name"] for kind in ("scalar", "table") for entry in catalog.macros(kind, schema["name"])
+                ],
             }
             for schema in catalog.schemas()
         ],

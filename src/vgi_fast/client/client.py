@@ -138,8 +138,8 @@ class Client:
         return Catalog(self, name, self.call("catalog_attach", request))
 
     def describe(self) -> list[Catalog]:
-        """Every catalog of the worker, attached with default options."""
-        return [self.attach(info["name"]) for info in self.catalogs()]
+        """Every catalog of the worker that needs no options, attached."""
+        return [self.attach(info["name"]) for info in self.catalogs() if not required_options(info)]
 
     # -- life -----------------------------------------------------------------------------------
 
@@ -181,6 +181,12 @@ class Client:
                 )
             encoded[spec["name"]] = typed_value(spec, {spec["name"]: value}, f"option {option!r}")
         return row_blob(encoded)
+
+
+def required_options(info: Mapping[str, Any]) -> list[str]:
+    """Attach options without which a catalog cannot be attached, of a record CatalogInfo."""
+    specs = map(records.ATTACH_OPTION_SPEC.decode, info["attach_option_specs"] or ())
+    return [spec["name"] for spec in specs if spec["required"]]
 
 
 def _request(schema: Schema, values: Mapping[str, Any]) -> RecordBatch:

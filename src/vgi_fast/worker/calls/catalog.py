@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog import encode
 from vgi_fast.catalog.interface import FROZEN_VERSION, CatalogContext
-from vgi_fast.errors import ArgumentError
+from vgi_fast.errors import ArgumentError, ProtocolError
 from vgi_fast.wire import records
 from vgi_fast.wire.arrow import Array, Field, RecordBatch, Schema, decode_stream, encode_stream
 from vgi_fast.wire.attach import AttachData
@@ -107,7 +107,7 @@ def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult
         "attach_catalogs": [companion.encode(call.generation) for companion in catalog.companions],
         "comment": catalog.comment,
         "tags": catalog.tags,
-        "supports_column_statistics": registry.any_table(catalog.name, lambda table: bool(table.statistics)),
+        "supports_column_statistics": registry.any_table(catalog.name, lambda table: table.has_statistics),
         "global_functions": _global_functions(call, catalog),
         "global_function_prefix": catalog.global_function_prefix,
         "resolved_data_version": result.data_version,
@@ -154,8 +154,8 @@ def _given_options(blob: bytes | None) -> dict[str, Array]:
     if not blob:
         return {}
     schema, batches = decode_stream(blob)
-    if not batches or batches[0].num_rows != 1:
-        return {}
+    if len(batches) != 1 or batches[0].num_rows != 1:
+        raise ProtocolError("the options of an attach are one row")
     return dict(zip(schema.names, batches[0].columns, strict=True))
 
 
@@ -268,7 +268,7 @@ def one_object(call: Call, row: dict[str, Any]) -> Reply | bytes | None:
     schema = asked.schema_name(row["schema_name"]) or row["schema_name"]
     if row.get("at_unit") is not None:
         return asked.items([found], schema)
-    return asked.reply((schema, found.name), lambda: asked.items([found], schema))
+    return asked.reply((schema, getattr(found, "name", row["name"])), lambda: asked.items([found], schema))
 
 
 def scan_function(call: Call, row: dict[str, Any]) -> bytes:
