@@ -62,7 +62,7 @@ class BuildScripts(build_scripts):
         customize_compiler(compiler)
         objects = compiler.compile(
             RUN_SOURCES,
-            output_dir=os.path.join(os.path.dirname(self.build_dir.rstrip("/")), "native"),
+            output_dir=self.get_finalized_command("build").build_temp,
             macros=[("VGI_FAST_VERSION", f'"{self.distribution.get_version()}"')],
             extra_postargs=["-std=c11", "-O2", "-Wall", "-Wextra"],
         )
