@@ -4,7 +4,7 @@ import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from random import Random
 from typing import Any
@@ -468,7 +468,8 @@ class Peer:
         self.out = Output(pipe.write)
         self.out.attach_segment(made.segment, 0)
         self.input = Input(pipe.read)
-        self.input.attach_segment(Segment.attach(made.segment.name))
+        self.other = Segment.attach(made.segment.name)
+        self.input.attach_segment(self.other)
 
     def open(self) -> None:
         self.made.segment.reset()
@@ -488,14 +489,22 @@ class Peer:
         self.out.flush()
         assert self.input.read_batch() is None
 
+    def close(self) -> None:
+        """pytest keeps its fixtures for longer than a debug build likes."""
+        self.input.attach_segment(None)
+        self.other.close()
+        del self.input, self.out
+
     def scribble(self) -> None:
         """Over all slots, as the next calls of the peer would."""
         self.made.bytes[DATA:] = b"\xee" * (len(self.made.bytes) - DATA)
 
 
 @pytest.fixture
-def peer(segments: Make, pipe: Pipe) -> Peer:
-    return Peer(segments(), pipe)
+def peer(segments: Make, pipe: Pipe) -> Iterator[Peer]:
+    peer = Peer(segments(), pipe)
+    yield peer
+    peer.close()
 
 
 def test_a_slot_is_free_when_the_next_batch_is_read(peer: Peer) -> None:

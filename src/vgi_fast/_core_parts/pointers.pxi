@@ -91,7 +91,7 @@ cdef class Region:
     cdef Region of(Lease lease):
         cdef Region region = Region.__new__(Region)
         region.lease = lease
-        region.at = lease.mapping.base + lease.offset
+        region.at = lease.pages.base + lease.offset
         region.end = region.at + lease.length
         return region
 
@@ -209,7 +209,7 @@ cdef int put_shared(Output output, RecordBatch batch, object metadata) except -1
         if metadata:
             e.head(schema, batch.length, metadata)
         return 0
-    fill_slot(output.segment.mapping.base + offset, head, e.pieces + first, e.n_pieces - first)
+    fill_slot(output.segment.pages.base + offset, head, e.pieces + first, e.n_pieces - first)
     e.n_pieces = first
     del e.keep[kept:]
     output.pointers_written += 1

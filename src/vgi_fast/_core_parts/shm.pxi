@@ -50,14 +50,14 @@ cdef bytes SHM_MAGIC = b"VGIS"
 
 
 @cython.final
-cdef class Mapping:
+cdef class Pages:
     """The pages of a segment, for as long as something views them. Any thread may drop it."""
     cdef uint8_t *base
     cdef size_t size
 
     @staticmethod
-    cdef Mapping new(int fd, size_t size):
-        cdef Mapping m = Mapping.__new__(Mapping)
+    cdef Pages new(int fd, size_t size):
+        cdef Pages m = Pages.__new__(Pages)
         cdef void *at = c_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
         if at == MAP_FAILED:
             raise TransportError(f"cannot map {size} bytes of shared memory: {c_strerror(errno).decode()}")
@@ -79,7 +79,7 @@ cdef class Mapping:
 @cython.final
 cdef class Lease:
     """A slot that a received batch lies in. What views the batch refers to it."""
-    cdef Mapping mapping
+    cdef Pages pages
     cdef int64_t offset
     cdef int64_t length
 
@@ -87,7 +87,7 @@ cdef class Lease:
 @cython.final
 cdef class Segment:
     """One thread at a time. The creating side names and unlinks it, both sides place batches."""
-    cdef Mapping mapping
+    cdef Pages pages
     cdef int fd
     cdef readonly str name
     cdef readonly int64_t size
@@ -115,10 +115,10 @@ cdef class Segment:
         if size <= SHM_DATA:
             raise ValueError(f"a segment of {size} bytes; its table alone takes {SHM_DATA}")
         segment = Segment.open(name, posix_ipc.O_CREX, size)
-        memset(segment.mapping.base, 0, SHM_ENTRIES)
-        memcpy(segment.mapping.base, PyBytes_AS_STRING(SHM_MAGIC), 4)
-        store_u32(segment.mapping.base + 4, SHM_VERSION)
-        store_i64(segment.mapping.base + 8, segment.size - SHM_DATA)
+        memset(segment.pages.base, 0, SHM_ENTRIES)
+        memcpy(segment.pages.base, PyBytes_AS_STRING(SHM_MAGIC), 4)
+        store_u32(segment.pages.base + 4, SHM_VERSION)
+        store_i64(segment.pages.base + 8, segment.size - SHM_DATA)
         return segment
 
     @staticmethod
@@ -137,7 +137,7 @@ cdef class Segment:
             segment.size = os.fstat(segment.fd).st_size     # never a number that a peer announced
             if segment.size <= SHM_DATA:
                 raise ProtocolError(f"a shared-memory segment of {segment.size} bytes")
-            segment.mapping = Mapping.new(segment.fd, segment.size)
+            segment.pages = Pages.new(segment.fd, segment.size)
         except BaseException:
             segment.close()
             if flags:
@@ -151,7 +151,7 @@ cdef class Segment:
 
     def close(self):
         """Let go of the memory, as far as nothing views it. Safe to repeat."""
-        self.mapping = None
+        self.pages = None
         if self.fd >= 0:
             c_close(self.fd)
             self.fd = -1
@@ -165,9 +165,9 @@ cdef class Segment:
             pass
 
     cdef uint8_t *table(self) except NULL:
-        if self.mapping is None:
+        if self.pages is None:
             raise TransportError(f"the shared-memory segment '{self.name}' is closed")
-        return self.mapping.base
+        return self.pages.base
 
     cdef int check(self) except -1:
         cdef uint8_t *p = self.table()
@@ -198,7 +198,7 @@ cdef class Segment:
     cdef int64_t take(self, int64_t length) except -1:
         """First fit; 0 where there is no room."""
         cdef int64_t n = self.count()
-        cdef uint8_t *p = self.mapping.base + SHM_ENTRIES
+        cdef uint8_t *p = self.pages.base + SHM_ENTRIES
         cdef int64_t found = 0
         cdef int64_t at = SHM_DATA
         cdef int64_t i, place = n
@@ -221,7 +221,7 @@ cdef class Segment:
         memmove(p + SHM_ENTRY, p, SHM_ENTRY * (n - place))
         store_i64(p, found)
         store_i64(p + 8, length)
-        store_u32(self.mapping.base + 16, <uint32_t> n + 1)
+        store_u32(self.pages.base + 16, <uint32_t> n + 1)
         return found
 
     def free(self, int64_t offset):
@@ -238,7 +238,7 @@ cdef class Segment:
         for i in range(n):
             if load_i64(p) == offset:
                 memmove(p, p + SHM_ENTRY, SHM_ENTRY * (n - i - 1))
-                store_u32(self.mapping.base + 16, <uint32_t> n - 1)
+                store_u32(self.pages.base + 16, <uint32_t> n - 1)
                 return True
             p += SHM_ENTRY
         return False
@@ -262,7 +262,7 @@ cdef class Segment:
             return True
         stop = min((end + POPULATE_STEP - 1) & ~<int64_t> (POPULATE_STEP - 1), self.size)
         with nogil:
-            done = c_madvise(self.mapping.base + start, stop - start, VGI_POPULATE_WRITE)
+            done = c_madvise(self.pages.base + start, stop - start, VGI_POPULATE_WRITE)
             if done != 0 and (errno == EINVAL or errno == ENOSYS):
                 done = c_reserve(self.fd, start, stop - start)
         if done == 0:
@@ -277,7 +277,7 @@ cdef class Segment:
             raise ProtocolError(f"a pointer to {length} bytes at {offset} in a shared-memory segment of {self.size}, "
                                 f"whose data begins at {SHM_DATA}")
         made = Lease.__new__(Lease)
-        made.mapping = self.mapping
+        made.pages = self.pages
         made.offset = offset
         made.length = length
         return made
@@ -288,13 +288,13 @@ cdef class Segment:
         Their pages are copied to a file without a name, which is mapped over them: readers in other threads find
         the same bytes at every moment.
         """
-        cdef Mapping old = self.mapping
+        cdef Pages old = self.pages
         cdef Lease lease
         cdef int64_t start, stop, page
         cdef int fd
         cdef void *at = NULL
         import os
-        self.mapping = None
+        self.pages = None
         self.populated = 0
         page = os.sysconf("SC_PAGESIZE")
         fd = nameless_file()
@@ -309,7 +309,7 @@ cdef class Segment:
                     raise TransportError(f"cannot keep {lease.length} bytes of a batch: {c_strerror(errno).decode()}")
         finally:
             c_close(fd)
-        self.mapping = Mapping.new(self.fd, self.size)
+        self.pages = Pages.new(self.fd, self.size)
         return 0
 
     def __repr__(self):
