@@ -93,11 +93,10 @@ def attach(call: Call, row: dict[str, Any]) -> bytes:
 
 def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult, made: AttachData) -> dict[str, Any]:
     catalog = interface.catalog
-    registry = call.service.registry
     declared = {
         "attach_opaque_data": call.service.seal_attach(made, call.auth),
         "supports_transactions": catalog.transactions,
-        "supports_time_travel": registry.any_table(catalog.name, lambda table: table.at is not None),
+        "supports_time_travel": call.service.registry.has_time_travel(catalog.name),
         "catalog_version_frozen": result.catalog_version is None,
         "catalog_version": FROZEN_VERSION if result.catalog_version is None else result.catalog_version,
         "attach_opaque_data_required": True,
@@ -107,7 +106,7 @@ def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult
         "attach_catalogs": [companion.encode(call.generation) for companion in catalog.companions],
         "comment": catalog.comment,
         "tags": catalog.tags,
-        "supports_column_statistics": registry.any_table(catalog.name, lambda table: table.has_statistics),
+        "supports_column_statistics": True,  # each table says for itself
         "global_functions": _global_functions(call, catalog),
         "global_function_prefix": catalog.global_function_prefix,
         "resolved_data_version": result.data_version,
