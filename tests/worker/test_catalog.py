@@ -9,7 +9,7 @@ import pytest
 from tests.fix_memory import Peer, RemoteFailure, request
 from vgi_fast import Catalog, CatalogSchema, Int64, Schema, SecretType, SettingSpec, Worker, scalar, table
 from vgi_fast.wire import methods, records
-from vgi_fast.wire.arrow import decode_row, encode_row
+from vgi_fast.wire.arrow import RecordBatch, decode_row, encode_row, encode_stream
 
 Connect = Callable[..., Peer]
 
@@ -158,6 +158,29 @@ def test_what_cannot_be_read_is_not_called_read_only(
     (answer,) = served.exchange(change_request(methods.method(name), served.attach_data, **values))
     with pytest.raises(RemoteFailure, match=message):
         answer.checked()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["catalog_attach", "catalog_create", "catalog_table_create", "catalog_macro_create", "catalog_index_create"],
+)
+def test_a_request_that_is_cut_short_is_an_error_of_its_own(served: Peer, name: str) -> None:
+    record = methods.method(name).request
+    assert record is not None
+    values = {field.name: VALUES[field.type.kind] for field in record.schema()} | MEMBERS | {"name": "nowhere"}
+    whole = record.encode({**values, "options": None, "attach_opaque_data": served.attach_data})
+    for length in range(0, len(whole), 29):
+        answer, after = served.exchange(request(name, {"request": whole[:length]}) + request("catalog_catalogs"))
+        assert answer.error is not None
+        assert after.error is None
+
+
+def test_options_of_an_attach_are_one_row(served: Peer) -> None:
+    schema = Schema.parse("a: int64")
+    for rows in ([], [1, 2]):
+        options = encode_stream(schema, [RecordBatch.from_pydict(schema, {"a": rows})])
+        with pytest.raises(RemoteFailure, match="ProtocolError: the options of an attach are one row"):
+            served.call("catalog_attach", name="example", options=options)
 
 
 def test_an_attach_of_another_worker_is_not_recognized(served: Peer) -> None:

@@ -204,6 +204,25 @@ def test_listings_of_one_attach_serve_the_next(peer: Connect) -> None:
     assert len(served.service.replies) == kept + 2  # the two empty answers
 
 
+def test_listings_can_be_made_before_anybody_asks(peer: Connect) -> None:
+    versions = ["2.0.0", "1.0.0"]
+    tables = [Table("t", function=numbers, arguments=[1], versions=["1.0.0"])]
+    declared = Catalog("c", schemas=[CatalogSchema("main", tables=tables)], data_versions=versions)
+    worker = Worker(catalogs=[declared, Elsewhere(Catalog("d"))])
+    worker.service().prebuild()
+    made = dict(worker.service().replies)
+    served = peer(worker)
+    for version in versions:
+        attached = served.call("catalog_attach", name="c", data_version_spec=version)["attach_opaque_data"]
+        served.call("catalog_copy_from_formats", attach_opaque_data=attached)
+        served.call("catalog_schemas", attach_opaque_data=attached)
+        listed = served.call("catalog_schema_contents_tables", attach_opaque_data=attached, name="main")
+        assert len(listed) == (version == "1.0.0")
+        for kind in records.OBJECT_TYPES[2:5]:
+            served.call("catalog_schema_contents_functions", attach_opaque_data=attached, name="main", type=kind)
+    assert served.service.replies == made
+
+
 def test_a_missing_scan_function_is_named(peer: Connect) -> None:
     served = peer(
         Worker(

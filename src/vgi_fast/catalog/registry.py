@@ -13,9 +13,7 @@ from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from vgi_fast.catalog.objects import Table
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Registry", "specs_of"]
 
@@ -50,6 +48,7 @@ class Registry:
         self._objects: dict[Key, list[Any]] = {}
         self._unlisted: dict[Key, list[FunctionSpec]] = {}
         """Functions that only tables use: they can be called, but are not listed."""
+        self._time_travel: dict[str, bool] = {}
 
     def add_catalog(self, source: Catalog | CatalogInterface) -> None:
         if not isinstance(source.catalog if isinstance(source, CatalogInterface) else source, Catalog):
@@ -93,6 +92,7 @@ class Registry:
                     noun = kind.replace("_", " ").lower()
                     raise DefinitionError(f"Duplicate {noun} '{described.name}' in schema '{owner.name}'")
         self._objects.setdefault(key, []).append(described)
+        self._time_travel.clear()
 
     def check(self) -> None:
         """What can only be done when everything is registered."""
@@ -168,14 +168,17 @@ class Registry:
                 counts[_COUNT_KEYS[kind]] += sum(_in_version(one, version) for one in found)
         return counts
 
-    def any_table(self, catalog: str, wanted: Callable[[Table], bool]) -> bool:
-        """Whether any declared table of the catalog is as wanted."""
-        return any(
-            wanted(one)
-            for (in_catalog, _, kind, _), found in self._objects.items()
-            if in_catalog == catalog and kind == "TABLE"
-            for one in found
-        )
+    def has_time_travel(self, catalog: str) -> bool:
+        """Whether any declared table of the catalog takes AT."""
+        known = self._time_travel.get(catalog)
+        if known is None:
+            known = self._time_travel[catalog] = any(
+                one.at is not None
+                for (in_catalog, _, kind, _), found in self._objects.items()
+                if in_catalog == catalog and kind == "TABLE"
+                for one in found
+            )
+        return known
 
     def global_function(self, catalog: Catalog, name: str) -> tuple[str, list[FunctionSpec]]:
         """Schema and overloads of a function to publish globally; it is in exactly one schema."""

@@ -109,6 +109,12 @@ class Service:
             self._attaches[attach_opaque_data] = known
         return known
 
+    def prebuild(self) -> None:
+        """Encode the listings that are the same for every attach, for whoever starts sessions later, as by fork."""
+        from vgi_fast.worker.calls.catalog import prebuild
+
+        prebuild(self)
+
     def interface(self, attach: AttachData, method: str) -> CatalogInterface:
         """Who answers for the catalog that a call belongs to."""
         found = self.registry.interfaces.get(attach.catalog)

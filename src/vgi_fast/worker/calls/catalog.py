@@ -5,12 +5,13 @@ Answers of a catalog with a cache key are encoded once and kept as complete stre
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog import encode
 from vgi_fast.catalog.interface import FROZEN_VERSION, CatalogContext
 from vgi_fast.errors import ArgumentError, ProtocolError
-from vgi_fast.wire import records
+from vgi_fast.wire import methods, records
 from vgi_fast.wire.arrow import Array, Field, RecordBatch, Schema, decode_stream, encode_stream
 from vgi_fast.wire.attach import AttachData
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
     from vgi_fast.catalog.interface import AttachResult, CatalogInterface
-    from vgi_fast.worker.dispatch import Call, Reply
+    from vgi_fast.worker.dispatch import Call, Reply, Service
 
     Handler = Callable[[Call, dict[str, Any]], bytes | Reply | None]
 
@@ -93,11 +94,10 @@ def attach(call: Call, row: dict[str, Any]) -> bytes:
 
 def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult, made: AttachData) -> dict[str, Any]:
     catalog = interface.catalog
-    registry = call.service.registry
     declared = {
         "attach_opaque_data": call.service.seal_attach(made, call.auth),
         "supports_transactions": catalog.transactions,
-        "supports_time_travel": registry.any_table(catalog.name, lambda table: table.at is not None),
+        "supports_time_travel": call.service.registry.has_time_travel(catalog.name),
         "catalog_version_frozen": result.catalog_version is None,
         "catalog_version": FROZEN_VERSION if result.catalog_version is None else result.catalog_version,
         "attach_opaque_data_required": True,
@@ -107,7 +107,7 @@ def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult
         "attach_catalogs": [companion.encode(call.generation) for companion in catalog.companions],
         "comment": catalog.comment,
         "tags": catalog.tags,
-        "supports_column_statistics": registry.any_table(catalog.name, lambda table: table.has_statistics),
+        "supports_column_statistics": True,  # each table says for itself
         "global_functions": _global_functions(call, catalog),
         "global_function_prefix": catalog.global_function_prefix,
         "resolved_data_version": result.data_version,
@@ -320,6 +320,40 @@ def nothing(call: Call) -> Reply:
 
 def void(call: Call) -> Reply:
     return call.reply(None, lambda: None)
+
+
+class _Nobody:
+    """In the place of a session while nobody is connected."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+
+def prebuild(service: Service, generation: int = 1) -> None:
+    """Make the replies of all listings of catalogs with a cache key, in each data version.
+
+    What fails is left for the call that asks for it, which can report it.
+    """
+    from vgi_fast.worker.dispatch import Call
+
+    def ask(handler: Handler, method: str, attach: AttachData, **params: Any) -> None:
+        call = Call(_Nobody(service), methods.method(method, generation), {}, generation)  # type: ignore[arg-type]
+        row = {"attach_opaque_data": bytes(attach), "transaction_opaque_data": None, **params}
+        with suppress(Exception):
+            handler(call, row)
+
+    for name, interface in service.registry.interfaces.items():
+        for version in interface.catalog.data_versions or [""]:
+            attach = AttachData.new(name, data_version=version)
+            if interface.cache_key(attach) is None:
+                continue
+            ask(copy_from_formats, "catalog_copy_from_formats", attach)
+            ask(schemas, "catalog_schemas", attach)
+            for schema in interface.schemas(attach_opaque_data=attach, transaction_opaque_data=None):
+                for method, kinds in _CONTENTS.items():
+                    for kind in kinds:
+                        more = {"type": kind} if len(kinds) > 1 else {}
+                        ask(contents, method, attach, name=schema.name, **more)
 
 
 HANDLERS: dict[str, Handler] = {
