@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vgi_fast._core import Input, Output
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["warm_up"]
 
-_LISTED: Final = {
-    "catalog_schema_contents_functions": ("SCALAR_FUNCTION", "TABLE_FUNCTION", "AGGREGATE_FUNCTION"),
-    "catalog_schema_contents_macros": ("SCALAR_MACRO", "TABLE_MACRO"),
-    "catalog_schema_contents_tables": (None,),
-    "catalog_schema_contents_views": (None,),
-    "catalog_schema_contents_indexes": (None,),
-}
-
 
 def warm_up(service: Service, registry: Registry) -> None:
     """No code of the author runs here."""
@@ -46,7 +38,8 @@ def warm_up(service: Service, registry: Registry) -> None:
         import pyarrow  # noqa: F401
     _rehearse_arrow()
     for generation in versions.GENERATIONS:
-        _rehearse(service, _listing(registry, generation))
+        _rehearse(service, _opening(registry, generation))
+    service.prebuild()
 
 
 def _rehearse_arrow() -> None:
@@ -60,26 +53,17 @@ def _rehearse_arrow() -> None:
         compute.call_function("utf8_upper", [text])
 
 
-def _listing(registry: Registry, generation: int) -> Iterator[bytes]:
-    """What a client asks for when it attaches each catalog."""
+def _opening(registry: Registry, generation: int) -> Iterator[bytes]:
+    """What a client asks first."""
     yield _request(generation, "catalog_catalogs", {})
     for interface in registry.interfaces.values():
-        if type(interface) is not ReadOnlyCatalogInterface:
-            continue  # the author's code answers
-        catalog = interface.catalog
+        if type(interface) is not ReadOnlyCatalogInterface or interface.catalog.attach_options:
+            continue  # the author's code answers, or options may be required
+        name = interface.catalog.name
         attach = methods.method("catalog_attach", generation).request
         assert attach is not None
-        yield _request(generation, "catalog_attach", {"request": attach.encode({"name": catalog.name}, generation)})
-        data = {
-            "attach_opaque_data": AttachData.new(catalog.name, data_version=next(iter(catalog.data_versions), None))
-        }
-        yield _request(generation, "catalog_version", data)
-        yield _request(generation, "catalog_schemas", data)
-        for schema in catalog.schemas:
-            for method, kinds in _LISTED.items():
-                for kind in kinds:
-                    asked = {"name": schema.name} if kind is None else {"name": schema.name, "type": kind}
-                    yield _request(generation, method, data | asked)
+        yield _request(generation, "catalog_attach", {"request": attach.encode({"name": name}, generation)})
+        yield _request(generation, "catalog_version", {"attach_opaque_data": bytes(AttachData.new(name))})
 
 
 def _request(generation: int, name: str, params: Mapping[str, Any]) -> bytes:
