@@ -41,10 +41,12 @@ def obstacle(own_sockets: set[int]) -> str | None:
             continue
         if opened.startswith("socket:") and int(name) not in own_sockets:
             return "the worker opened a network connection while it was loaded, which its children would share"
+    allowed = _arrow_threads()
+    if _native_threads() <= allowed:
+        return None
     # Pools that know about forks end their threads before one.
     _fork_in_vain()
     natives = _native_threads()
-    allowed = _arrow_threads()
     if natives > allowed:
         return f"{natives} native threads are running, of which no more than {allowed} are known to survive a fork"
     return None

@@ -43,6 +43,7 @@ _REQUEST_TIMEOUT_S: Final = 5.0
 _KILL_AFTER_S: Final = 2.0
 """Between the signal that asks a child to end and the one that ends it."""
 _DEFAULT_IDLE_S: Final = 300.0
+_SETTLE_MS: Final = 50
 _LOOK_ROUND_S: Final = 15.0
 """How often a template without requests looks whether it is still of use."""
 _MAX_CONNECTIONS: Final = 400
@@ -118,8 +119,7 @@ class Template:
             self.decline(request.PLAIN, f"{changed} changed while it was loaded")
             raise _Finished(0)
         self._generators = forking.Generators()
-        gc.collect()
-        gc.freeze()
+        gc.freeze()  # pages that no collection touches stay shared
         null = os.open(os.devnull, os.O_RDWR)
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -188,9 +188,17 @@ class Template:
 
     def _loop(self) -> _Client | None:
         """Returns in each child, with its request; in the template when it ends, with nothing."""
-        self._place.tidy()
+        settled = False
         while self._is_open or self._clients:
-            for descriptor, _ in self._poll.poll(self._wait_ms()):
+            events = self._poll.poll(self._wait_ms() if settled else _SETTLE_MS)
+            if not events and not settled:
+                # Whoever waited for the first start is being served: time for what makes the next ones cheaper.
+                settled = True
+                self._place.tidy()
+                gc.unfreeze()
+                gc.collect()
+                gc.freeze()
+            for descriptor, _ in events:
                 if descriptor == self._wake.fileno():
                     self._signalled()
                     continue
