@@ -11,10 +11,17 @@
     worker.run()
 """
 
-from vgi_fast.catalog.descriptors import Catalog, CatalogSchema, SecretType, SettingSpec
+from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
+from vgi_fast.catalog.interface import AttachResult, CatalogContext, CatalogInterface
+from vgi_fast.catalog.objects import ForeignKeyDef, Index, Macro, Sql, Table, View
+from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
+from vgi_fast.catalog.scans import CallArguments, ScanBranch, ScanBranches, ScanFunction
+from vgi_fast.catalog.specs import AttachOption, CompanionCatalog, Release, SecretType, SettingSpec
+from vgi_fast.catalog.statistics import ColumnStatisticsInput, encode_statistics
 from vgi_fast.errors import (
     ArgumentError,
     ArgumentValidationError,
+    CatalogReadOnlyError,
     DefinitionError,
     InternalError,
     MethodNotImplementedError,
@@ -41,7 +48,9 @@ from vgi_fast.functions.context import (
     ProcessParams,
     Projection,
     TableCardinality,
+    WriteOptions,
 )
+from vgi_fast.functions.exchange import TableWriteFunction
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -87,6 +96,7 @@ from vgi_fast.functions.table import (
 )
 from vgi_fast.values import MonthDayNano, UnionValue
 from vgi_fast.wire.arrow import Array, DataType, Field, RecordBatch, Schema
+from vgi_fast.wire.attach import AttachData
 from vgi_fast.worker.worker import Worker
 
 __version__ = "0.1.0"
@@ -100,15 +110,24 @@ __all__ = [
     "ArgumentValidationError",
     "Arguments",
     "Array",
+    "AttachData",
+    "AttachOption",
+    "AttachResult",
     "Auth",
     "Binary",
     "BindParams",
     "BindResponse",
     "Bool",
+    "CallArguments",
     "CallerIdentity",
     "Catalog",
+    "CatalogContext",
+    "CatalogInterface",
+    "CatalogReadOnlyError",
     "CatalogSchema",
     "ClientLog",
+    "ColumnStatisticsInput",
+    "CompanionCatalog",
     "Const",
     "ConstParam",
     "DataType",
@@ -117,15 +136,18 @@ __all__ = [
     "Field",
     "Float32",
     "Float64",
+    "ForeignKeyDef",
     "FunctionExample",
     "GlobalInitResponse",
+    "Index",
     "InitParams",
-    "Int8",
     "Int16",
     "Int32",
     "Int64",
+    "Int8",
     "InternalError",
     "Level",
+    "Macro",
     "MethodNotImplementedError",
     "MonthDayNano",
     "OutputCollector",
@@ -135,11 +157,16 @@ __all__ = [
     "Projection",
     "ProtocolError",
     "ProtocolVersionError",
+    "ReadOnlyCatalogInterface",
     "RecordBatch",
+    "Release",
     "RemoteError",
     "Returns",
     "RowCountMismatchError",
     "ScalarFunction",
+    "ScanBranch",
+    "ScanBranches",
+    "ScanFunction",
     "Schema",
     "SchemaValidationError",
     "Secret",
@@ -148,24 +175,30 @@ __all__ = [
     "SecretsAccessor",
     "Setting",
     "SettingSpec",
+    "Sql",
     "StorageError",
+    "Table",
     "TableCardinality",
     "TableFunction",
     "TableFunctionGenerator",
     "TableInput",
+    "TableWriteFunction",
     "Timestamp",
     "TransportError",
     "TypeMismatchError",
-    "UInt8",
     "UInt16",
     "UInt32",
     "UInt64",
+    "UInt8",
     "UnionValue",
     "Utf8",
     "VersionError",
     "VgiError",
+    "View",
     "Worker",
+    "WriteOptions",
     "bind_fixed_schema",
+    "encode_statistics",
     "init_single_worker",
     "scalar",
     "table",

@@ -1,12 +1,13 @@
 """What ATTACH and name resolution ask."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tests.fix_memory import Peer, RemoteFailure, request
-from vgi_fast import Catalog, CatalogSchema, Int64, SecretType, SettingSpec, Worker, scalar, table
+from vgi_fast import Catalog, CatalogSchema, Int64, Schema, SecretType, SettingSpec, Worker, scalar, table
 from vgi_fast.wire import methods, records
 from vgi_fast.wire.arrow import decode_row, encode_row
 
@@ -67,8 +68,6 @@ def test_attach_is_refused(served: Peer) -> None:
         served.call("catalog_attach", name="other", data_version_spec="1.0.0")
     with pytest.raises(RemoteFailure, match="Unsupported implementation_version '2'"):
         served.call("catalog_attach", name="other", implementation_version="2")
-    from vgi_fast import Schema
-
     options = encode_row(Schema.of({"api_key": "utf8"}), {"api_key": "x"})
     with pytest.raises(RemoteFailure, match=r"Unknown ATTACH options \['api_key'\]"):
         served.call("catalog_attach", name="other", options=options)
@@ -117,18 +116,47 @@ def test_there_is_nothing_else(served: Peer) -> None:
     assert served.call("catalog_table_column_statistics_get", schema_name="main", name="x") is None
 
 
-VALUES = {"utf8": "x", "binary": b"x", "bool": False, "dictionary": "ERROR", "map": None}
+COLUMN = Schema.parse("c: int64").serialize()
+VALUES = {"utf8": "x", "binary": COLUMN, "bool": False, "dictionary": "ERROR", "map": None, "list": []}
+MEMBERS = {"macro_type": "SCALAR", "constraint_type": "NONE"}
+CHANGES = [name for name in methods.names() if methods.method(name).kind == "void" and name != "catalog_detach"]
+
+
+def change_request(method: methods.Method, attach_data: bytes, **values: Any) -> bytes:
+    """A request of a method that changes something, with a value in every field."""
+    schema = method.params if method.request is None else method.request.schema()
+    params = {field.name: VALUES[field.type.kind] for field in schema}
+    params |= {name: value for name, value in MEMBERS.items() if name in params}
+    params |= {name: None for name in ("options", "parameter_default_values") if name in params}
+    params |= {"attach_opaque_data": attach_data} if "attach_opaque_data" in params else {}
+    params |= values
+    if method.request is not None:
+        params = {"request": method.request.encode(params)}
+    return request(method.name, params)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_are_refused(served: Peer, name: str) -> None:
+    (answer,) = served.exchange(change_request(methods.method(name), served.attach_data))
+    with pytest.raises(RemoteFailure, match="^CatalogReadOnlyError: Cannot .*: catalog is read-only$"):
+        answer.checked()
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in methods.names() if methods.method(name).kind == "void" and name != "catalog_detach"]
+    ("name", "values", "message"),
+    [
+        ("catalog_view_create", {"on_conflict": "PERHAPS"}, "on_conflict must be one of ERROR, IGNORE, REPLACE"),
+        ("catalog_table_create", {"columns": b"x"}, "ProtocolError"),
+        ("catalog_table_column_add", {"column_definition": Schema([]).serialize()}, "expected a schema of one field"),
+        ("catalog_table_create", {"schema_name": None}, "schema_name is missing"),
+        ("catalog_index_create", {"constraint_type": "ODD"}, "constraint_type must be one of NONE, UNIQUE, PRIMARY"),
+    ],
 )
-def test_changes_are_refused(served: Peer, name: str) -> None:
-    method = methods.method(name)
-    params = {field.name: VALUES[field.type.kind] for field in method.params}
-    params |= {"attach_opaque_data": served.attach_data} if "attach_opaque_data" in params else {}
-    (answer,) = served.exchange(request(name, params))
-    with pytest.raises(RemoteFailure, match="^CatalogReadOnlyError: Cannot .*: catalog is read-only$"):
+def test_what_cannot_be_read_is_not_called_read_only(
+    served: Peer, name: str, values: dict[str, Any], message: str
+) -> None:
+    (answer,) = served.exchange(change_request(methods.method(name), served.attach_data, **values))
+    with pytest.raises(RemoteFailure, match=message):
         answer.checked()
 
 

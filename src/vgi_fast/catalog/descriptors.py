@@ -1,8 +1,8 @@
-"""Descriptors of catalogs, schemas, settings and secret types.
+"""Descriptors of catalogs and schemas.
 
 Catalog(
     "weather",
-    schemas=[CatalogSchema("main", functions=[celsius, stations])],
+    schemas=[CatalogSchema("main", functions=[celsius], tables=[Table("stations", function=stations)])],
     settings=[SettingSpec("units", "utf8", default="metric")],
     comment="Weather of the last decade",
 )
@@ -14,85 +14,36 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import DefinitionError
-from vgi_fast.functions import annotations as ann
-from vgi_fast.wire import keys, records
-from vgi_fast.wire.arrow import DataType, Field, Schema, encode_row
+from vgi_fast.wire import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Catalog", "CatalogSchema", "SecretType", "SettingSpec"]
+    from vgi_fast.catalog.specs import AttachOption, CompanionCatalog, Release, SecretType, SettingSpec
+
+__all__ = ["Catalog", "CatalogSchema"]
 
 DEFAULT_SCHEMA: Final = "main"
 
 
-class SettingSpec:
-    """A setting that ATTACH adds to DuckDB: ``SET <name> = …``."""
-
-    __slots__ = ("default", "description", "name", "type")
-
-    def __init__(self, name: str, type: Any, default: Any = None, description: str = "") -> None:
-        self.name = name
-        self.type = _concrete(type, f"setting {name!r}")
-        self.default = default
-        self.description = description
-
-    def encode(self, generation: int = 1) -> bytes:
-        schema = Schema([Field("value", self.type)])
-        default = None if self.default is None else encode_row(schema, {"value": self.default})
-        return records.SETTING_SPEC.encode(
-            {
-                "name": self.name,
-                "description": self.description,
-                "type": schema.serialize(),
-                "default_value": default,
-            },
-            generation,
-        )
-
-
-class SecretType:
-    """A type of secret that ATTACH adds to DuckDB: ``CREATE SECRET (TYPE <name>, …)``."""
-
-    __slots__ = ("description", "name", "parameters", "redact")
-
-    def __init__(
-        self, name: str, parameters: Mapping[str, Any], *, redact: Iterable[str] = (), description: str = ""
-    ) -> None:
-        self.name = name
-        self.parameters = {
-            key: _concrete(type, f"secret type {name!r}, parameter {key!r}") for key, type in parameters.items()
-        }
-        self.redact = tuple(redact)
-        """Parameters that DuckDB never shows."""
-        self.description = description
-        for key in self.redact:
-            if key not in self.parameters:
-                raise DefinitionError(
-                    f"secret type {name!r}: redacted parameter {key!r} does not exist; there are {list(parameters)}"
-                )
-
-    def encode(self, generation: int = 1) -> bytes:
-        fields = [
-            Field(key, type, True, {keys.REDACT: keys.TRUE} if key in self.redact else None)
-            for key, type in self.parameters.items()
-        ]
-        return records.SECRET_TYPE_SPEC.encode(
-            {"name": self.name, "description": self.description, "parameters_schema": Schema(fields).serialize()},
-            generation,
-        )
-
-
 class CatalogSchema:
-    """A schema of a catalog and the functions in it."""
+    """A schema of a catalog and the objects in it.
 
-    __slots__ = ("comment", "functions", "name", "tags")
+    ``exact_counts`` False leaves out the numbers of objects, for schemas whose listings do not show everything.
+    """
+
+    __slots__ = ("comment", "exact_counts", "functions", "indexes", "macros", "name", "tables", "tags", "views")
 
     def __init__(
         self,
         name: str = DEFAULT_SCHEMA,
         *,
         functions: Iterable[Any] = (),
+        tables: Iterable[Any] = (),
+        views: Iterable[Any] = (),
+        macros: Iterable[Any] = (),
+        indexes: Iterable[Any] = (),
+        exact_counts: bool = True,
         comment: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -100,6 +51,11 @@ class CatalogSchema:
             raise DefinitionError("a schema needs a name")
         self.name = name
         self.functions = list(functions)
+        self.tables = list(tables)
+        self.views = list(views)
+        self.macros = list(macros)
+        self.indexes = list(indexes)
+        self.exact_counts = exact_counts
         self.comment = comment
         self.tags = dict(tags or {})
 
@@ -108,20 +64,31 @@ class CatalogSchema:
 
 
 class Catalog:
-    """What ``ATTACH '<name>'`` gives. ``functions`` go to the default schema unless they name another."""
+    """What ``ATTACH '<name>'`` gives. ``functions`` go to the default schema unless they name another.
+
+    ``data_versions`` and ``implementation_versions`` are what an ATTACH can ask for, the first by default; releases
+    say more about data versions. ``transactions`` makes DuckDB begin and end one for each statement, two calls.
+    """
 
     __slots__ = (
+        "attach_options",
         "comment",
+        "companions",
+        "data_version_spec",
+        "data_versions",
         "default_schema",
         "functions",
         "global_function_prefix",
         "global_functions",
+        "implementation_versions",
         "name",
+        "releases",
         "schemas",
         "secret_types",
         "settings",
         "source_url",
         "tags",
+        "transactions",
     )
 
     def __init__(
@@ -133,6 +100,14 @@ class Catalog:
         default_schema: str = DEFAULT_SCHEMA,
         settings: Iterable[SettingSpec] = (),
         secret_types: Iterable[SecretType] = (),
+        secret_service_url: str | None = None,
+        attach_options: Iterable[AttachOption] = (),
+        companions: Iterable[CompanionCatalog] = (),
+        data_versions: Iterable[str] = (),
+        data_version_spec: str | None = None,
+        releases: Iterable[Release] = (),
+        implementation_versions: Iterable[str] = (),
+        transactions: bool = False,
         global_functions: Iterable[str] = (),
         global_function_prefix: str = "",
         comment: str | None = None,
@@ -147,10 +122,20 @@ class Catalog:
         self.default_schema = default_schema
         self.settings = list(settings)
         self.secret_types = list(secret_types)
+        self.attach_options = list(attach_options)
+        self.companions = list(companions)
+        self.releases = list(releases)
+        self.data_versions = list(data_versions) or [release.version for release in self.releases]
+        self.data_version_spec = data_version_spec
+        """The range that is served, as ``vgi_catalogs()`` shows it."""
+        self.implementation_versions = list(implementation_versions)
+        self.transactions = transactions
         self.global_functions = list(global_functions)
         self.global_function_prefix = global_function_prefix
         self.comment = comment
         self.tags = dict(tags or {})
+        if secret_service_url:
+            self.tags[keys.SECRET_SERVICE_URL_TAG] = secret_service_url
         self.source_url = source_url
         self._check()
 
@@ -174,10 +159,16 @@ class Catalog:
             raise DefinitionError(
                 f"Catalog '{self.name}': global_function_prefix {prefix!r} must match [a-z_][a-z0-9_]*"
             )
-        for kind, specs in (("setting", self.settings), ("secret type", self.secret_types)):
-            names = [spec.name.lower() for spec in specs]
-            for name in names:
-                if names.count(name) > 1:
+        for kind, names in (
+            ("setting", [spec.name for spec in self.settings]),
+            ("secret type", [spec.name for spec in self.secret_types]),
+            ("attach option", [spec.name for spec in self.attach_options]),
+            ("companion", [companion.alias for companion in self.companions]),
+            ("release", [release.version for release in self.releases]),
+        ):
+            lowered = [name.lower() for name in names]
+            for name in lowered:
+                if lowered.count(name) > 1:
                     raise DefinitionError(f"Catalog '{self.name}': duplicate {kind} '{name}'")
 
     def schema(self, name: str) -> CatalogSchema:
@@ -196,10 +187,3 @@ class Catalog:
 def _is_prefix(text: str) -> bool:
     allowed = "abcdefghijklmnopqrstuvwxyz_0123456789"
     return all(letter in allowed for letter in text) and not text[0].isdigit()
-
-
-def _concrete(given: Any, where: str) -> DataType:
-    found = ann.explicit_type(given, where)
-    if found is None:
-        raise DefinitionError(f"{where} needs a concrete type")
-    return found

@@ -1,95 +1,182 @@
-"""The one registry: every function by (catalog, schema, kind, name), for listing, lookup and dispatch."""
+"""The one registry: every object by (catalog, schema, kind, name), for listing, lookup and dispatch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.catalog.descriptors import Catalog
+from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
+from vgi_fast.catalog.interface import CatalogInterface
+from vgi_fast.catalog.objects import Index, Macro, Table, View
+from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import scalar, table
+from vgi_fast.functions import exchange, scalar, table
 from vgi_fast.functions.annotations import NUMPY
+from vgi_fast.functions.exchange import TableWriteFunction
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Registry", "specs_of"]
 
 # Kinds that a bind's function_type may mean. In-out, buffering and COPY functions arrive as TABLE.
-_KINDS: Final = {"SCALAR": ("scalar",), "TABLE": ("table",), "TABLE_BUFFERING": ("table",), "AGGREGATE": ("aggregate",)}
+_KINDS: Final = {
+    "SCALAR": ("SCALAR_FUNCTION",),
+    "TABLE": ("TABLE_FUNCTION",),
+    "TABLE_BUFFERING": ("TABLE_FUNCTION",),
+    "AGGREGATE": ("AGGREGATE_FUNCTION",),
+}
 
-_COUNT_KEYS: Final = {"scalar": "scalar_function", "table": "table_function", "aggregate": "aggregate_function"}
+_COUNT_KEYS: Final = {
+    "TABLE": "table",
+    "VIEW": "view",
+    "SCALAR_FUNCTION": "scalar_function",
+    "TABLE_FUNCTION": "table_function",
+    "AGGREGATE_FUNCTION": "aggregate_function",
+    "SCALAR_MACRO": "macro",
+    "TABLE_MACRO": "macro",
+    "INDEX": "index",
+}
 
 Key = tuple[str, str, str, str]
 
 
 class Registry:
-    """Names of catalogs are exact, names of schemas without case, names of functions exact."""
+    """Names of catalogs are exact, names of schemas without case; names of functions exact, of other objects not."""
 
     def __init__(self) -> None:
         self.catalogs: dict[str, Catalog] = {}
-        self._functions: dict[Key, list[FunctionSpec]] = {}
+        self.interfaces: dict[str, CatalogInterface] = {}
+        self._objects: dict[Key, list[Any]] = {}
+        self._unlisted: dict[Key, list[FunctionSpec]] = {}
+        """Functions that only tables use: they can be called, but are not listed."""
 
-    def add_catalog(self, catalog: Catalog) -> None:
+    def add_catalog(self, source: Catalog | CatalogInterface) -> None:
+        interface = source if isinstance(source, CatalogInterface) else ReadOnlyCatalogInterface(source)
+        catalog = interface.catalog
+        if not isinstance(catalog, Catalog):
+            raise DefinitionError(f"expected a Catalog or a CatalogInterface over one, got {source!r}")
         if catalog.name in self.catalogs:
             raise DefinitionError(f"duplicate catalog name '{catalog.name}'")
         self.catalogs[catalog.name] = catalog
+        self.interfaces[catalog.name] = interface
+        interface.registry = self
         for schema in list(catalog.schemas):
-            for source in schema.functions:
-                for spec in specs_of(source):
-                    if spec.options.schema is not None and spec.options.schema.lower() != schema.name.lower():
-                        raise DefinitionError(
-                            f"{spec.where} says schema '{spec.options.schema}' but is listed in '{schema.name}'"
-                        )
-                    self.add(catalog, schema.name, spec)
-        for source in catalog.functions:
-            for spec in specs_of(source):
+            self._add_schema(catalog, schema)
+        for listed in catalog.functions:
+            for spec in specs_of(listed):
                 self.add(catalog, spec.options.schema or catalog.default_schema, spec)
 
-    def add(self, catalog: Catalog, schema: str, spec: FunctionSpec) -> None:
-        """An equal name of the same kind in the schema is a further overload."""
+    def _add_schema(self, catalog: Catalog, schema: CatalogSchema) -> None:
+        for source in schema.functions:
+            for spec in specs_of(source):
+                if spec.options.schema is not None and spec.options.schema.lower() != schema.name.lower():
+                    raise DefinitionError(
+                        f"{spec.where} says schema '{spec.options.schema}' but is listed in '{schema.name}'"
+                    )
+                self.add(catalog, schema.name, spec)
+        for described in (*schema.tables, *schema.views, *schema.macros, *schema.indexes):
+            self.add(catalog, schema.name, described)
+
+    def add(self, catalog: Catalog, schema: str, described: Any) -> None:
+        """A function of an equal name and kind is a further overload; a table may have one form per data version."""
         owner = catalog.schema(schema)
-        overloads = self._functions.setdefault((catalog.name, owner.name.lower(), spec.kind, spec.name), [])
-        if any(known is spec for known in overloads):
-            raise DefinitionError(f"{spec.where} is registered twice in '{catalog.name}.{owner.name}'")
-        overloads.append(spec)
+        if isinstance(described, FunctionSpec):
+            key = (catalog.name, owner.name.lower(), described.object_type, described.name)
+            if any(known is described for known in self._objects.get(key, ())):
+                raise DefinitionError(f"{described.where} is registered twice in '{catalog.name}.{owner.name}'")
+        else:
+            kind = object_kind(described)
+            key = (catalog.name, owner.name.lower(), kind, described.name.lower())
+            for known in self._objects.get(key, ()):
+                if _overlap(known.versions, described.versions):
+                    noun = kind.replace("_", " ").lower()
+                    raise DefinitionError(f"Duplicate {noun} '{described.name}' in schema '{owner.name}'")
+        self._objects.setdefault(key, []).append(described)
 
     def check(self) -> None:
-        """What can only be checked when everything is registered."""
+        """What can only be done when everything is registered."""
         for catalog in self.catalogs.values():
             for name in catalog.global_functions:
                 self.global_function(catalog, name)
+        self._unlisted.clear()
+        for (catalog_name, schema, kind, _), described in list(self._objects.items()):
+            if kind == "TABLE":
+                for one in described:
+                    self._add_unlisted(catalog_name, schema, one)
+
+    def _add_unlisted(self, catalog: str, schema: str, described: Any) -> None:
+        """The functions of a table can be called even where nobody lists them."""
+        for call in described.functions():
+            spec = call.spec
+            if spec is None or self._has(catalog, spec):
+                continue
+            self._unlisted.setdefault((catalog, schema, spec.object_type, spec.name), []).append(spec)
+
+    def _has(self, catalog: str, spec: FunctionSpec) -> bool:
+        return any(
+            key[0] == catalog and key[3] == spec.name and any(known is spec for known in overloads)
+            for found in (self._objects, self._unlisted)
+            for key, overloads in found.items()
+        )
 
     def delivers_numpy(self) -> bool:
         """Whether any scalar function receives NumPy arrays."""
         return any(
             column.form == NUMPY
-            for (_, _, kind, _), overloads in self._functions.items()
-            if kind == "scalar"
+            for (_, _, kind, _), overloads in self._objects.items()
+            if kind == "SCALAR_FUNCTION"
             for spec in overloads
             for column in spec.signature.columns
         )
 
-    def in_schema(self, catalog: str, schema: str, kind: str | None = None) -> Iterator[FunctionSpec]:
-        """Functions in the order of registration, overloads side by side."""
-        wanted = schema.lower()
-        for (in_catalog, in_schema, of_kind, _), overloads in self._functions.items():
-            if in_catalog == catalog and in_schema == wanted and kind in (None, of_kind):
-                yield from overloads
+    def interface(self, name: str) -> CatalogInterface:
+        """Who answers for an ATTACH of that name."""
+        found = self.interfaces.get(name)
+        if found is None:
+            found = next((one for one in self.interfaces.values() if one.accepts(name)), None)
+        if found is None:
+            raise ArgumentError(
+                f"No worker handles catalog '{name}'", detail=f"Available catalogs: {list(self.catalogs)}"
+            )
+        return found
 
-    def counts(self, catalog: str, schema: str) -> dict[str, int]:
-        """Number of functions by key of ``estimated_object_count``."""
+    def listing(self, catalog: str, schema: str, kind: str, version: str | None = None) -> Iterator[Any]:
+        """Objects in the order of registration, overloads side by side."""
+        wanted = schema.lower()
+        for (in_catalog, in_schema, of_kind, _), found in self._objects.items():
+            if in_catalog == catalog and in_schema == wanted and of_kind == kind:
+                yield from (one for one in found if _in_version(one, version))
+
+    def get(self, catalog: str, schema: str, kind: str, name: str, version: str | None = None) -> Any:
+        """The object of that name; None when there is none. Not for functions, which may be overloaded."""
+        found = self._objects.get((catalog, schema.lower(), kind, name.lower()), ())
+        return next((one for one in found if _in_version(one, version)), None)
+
+    def counts(self, catalog: str, schema: str, version: str | None = None) -> dict[str, int]:
+        """Number of objects by key of ``estimated_object_count``."""
         counts = dict.fromkeys(_COUNT_KEYS.values(), 0)
-        for spec in self.in_schema(catalog, schema):
-            counts[_COUNT_KEYS[spec.kind]] += 1
+        wanted = schema.lower()
+        for (in_catalog, in_schema, kind, _), found in self._objects.items():
+            if in_catalog == catalog and in_schema == wanted:
+                counts[_COUNT_KEYS[kind]] += sum(_in_version(one, version) for one in found)
         return counts
+
+    def any_table(self, catalog: str, wanted: Callable[[Table], bool]) -> bool:
+        """Whether any declared table of the catalog is as wanted."""
+        return any(
+            wanted(one)
+            for (in_catalog, _, kind, _), found in self._objects.items()
+            if in_catalog == catalog and kind == "TABLE"
+            for one in found
+        )
 
     def global_function(self, catalog: Catalog, name: str) -> tuple[str, list[FunctionSpec]]:
         """Schema and overloads of a function to publish globally; it is in exactly one schema."""
         found = {
             schema: overloads
-            for (in_catalog, schema, _, in_name), overloads in self._functions.items()
-            if in_catalog == catalog.name and in_name == name
+            for (in_catalog, schema, kind, in_name), overloads in self._objects.items()
+            if in_catalog == catalog.name and in_name == name and kind.endswith("_FUNCTION")
         }
         if len(found) != 1:
             raise DefinitionError(
@@ -108,18 +195,20 @@ class Registry:
         kinds = _KINDS.get(function_type, ())
         if catalog is not None and schema is not None:  # the usual call, without a search
             for kind in kinds:
-                found = self._functions.get((catalog, schema.lower(), kind, name))
+                key = (catalog, schema.lower(), kind, name)
+                found = self._objects.get(key) or self._unlisted.get(key)
                 if found is not None:
                     return found
         matches: dict[str, list[FunctionSpec]] = {}
-        for (in_catalog, in_schema, kind, in_name), overloads in self._functions.items():
-            if (
-                in_name == name
-                and kind in kinds
-                and catalog in (None, in_catalog)
-                and (schema is None or schema.lower() == in_schema)
-            ):
-                matches.setdefault(in_catalog, []).extend(overloads)
+        for known in (self._objects, self._unlisted):
+            for (in_catalog, in_schema, kind, in_name), overloads in known.items():
+                if (
+                    in_name == name
+                    and kind in kinds
+                    and catalog in (None, in_catalog)
+                    and (schema is None or schema.lower() == in_schema)
+                ):
+                    matches.setdefault(in_catalog, []).extend(overloads)
         if len(matches) == 1:
             return next(iter(matches.values()))
         if matches:
@@ -129,7 +218,7 @@ class Registry:
         raise self._unknown(catalog, schema, kinds, name)
 
     def _unknown(self, catalog: str | None, schema: str | None, kinds: Iterable[str], name: str) -> ArgumentError:
-        here = [key for key in self._functions if catalog in (None, key[0]) and key[2] in kinds]
+        here = [key for key in (*self._objects, *self._unlisted) if catalog in (None, key[0]) and key[2] in kinds]
         elsewhere = sorted({key[1] for key in here if key[3] == name})
         if schema is not None and elsewhere:
             return ArgumentError(
@@ -150,6 +239,8 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
             return (scalar.class_spec(source),)
         if issubclass(source, table.TableFunctionGenerator):
             return (table.class_spec(source),)
+        if issubclass(source, TableWriteFunction):
+            return (exchange.class_spec(source),)
     found = attached_specs(source)
     if found:
         return found
@@ -158,6 +249,28 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
         f"{shown} is not a function of a worker",
         hint="decorate it with @scalar or @table, or derive a class from ScalarFunction or TableFunctionGenerator",
     )
+
+
+def object_kind(described: Any) -> str:
+    """Member of ``records.OBJECT_TYPES`` of a descriptor that is not a function."""
+    if isinstance(described, Macro):
+        return "TABLE_MACRO" if described.table else "SCALAR_MACRO"
+    kind = _OBJECT_KINDS.get(type(described))
+    if kind is None:
+        raise DefinitionError(f"expected a Table, View, Macro or Index, got {described!r}")
+    return kind
+
+
+_OBJECT_KINDS: Final = {Table: "TABLE", View: "VIEW", Index: "INDEX"}
+
+
+def _in_version(described: Any, version: str | None) -> bool:
+    versions = getattr(described, "versions", None)
+    return version is None or versions is None or version in versions
+
+
+def _overlap(one: frozenset[str] | None, other: frozenset[str] | None) -> bool:
+    return one is None or other is None or bool(one & other)
 
 
 def _similar(name: str, available: list[str]) -> str | None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.secrets import SecretsAccessor, decode_settings
+from vgi_fast.wire.arrow import decode_row
+from vgi_fast.wire.attach import AttachData
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,7 @@ __all__ = [
     "ProcessParams",
     "Projection",
     "TableCardinality",
+    "WriteOptions",
 ]
 
 TArgs = TypeVar("TArgs")
@@ -156,6 +159,26 @@ class TableCardinality:
         )
 
 
+WRITE_OPTIONS: Final = "write_options"
+
+
+class WriteOptions:
+    """How a statement writes (section 5.3 of the catalog document)."""
+
+    __slots__ = ("on_conflict", "on_conflict_columns", "return_chunks")
+
+    def __init__(self, blob: bytes | None) -> None:
+        row = decode_row(blob) if blob else {}
+        self.return_chunks = bool(row.get("return_chunks"))
+        """RETURNING: the rows are wanted, not their number."""
+        self.on_conflict = str(row.get("on_conflict") or "throw")
+        """``throw`` or ``nothing``."""
+        self.on_conflict_columns: list[str] = list(row.get("on_conflict_columns") or ())
+
+    def __repr__(self) -> str:
+        return f"WriteOptions(return_chunks={self.return_chunks}, on_conflict={self.on_conflict!r})"
+
+
 class BindParams(Generic[TArgs]):
     """What is known when a call is planned."""
 
@@ -217,6 +240,18 @@ class BindParams(Generic[TArgs]):
         if self._secrets is None:
             self._secrets = SecretsAccessor(self.secrets_blob, self.secrets_resolved)
         return self._secrets
+
+    @property
+    def attach(self) -> AttachData:
+        """The ATTACH that the call belongs to; ArgumentError for a call outside of any."""
+        if self.attach_opaque_data is None:
+            raise ArgumentError(f"Function '{self.function_name}' is called without an attached catalog")
+        return AttachData.open(self.attach_opaque_data)
+
+    @property
+    def write_options(self) -> WriteOptions:
+        given = self.given.named.get(WRITE_OPTIONS)
+        return WriteOptions(given.value if given is not None else None)
 
     @property
     def input_types(self) -> list[DataType]:

@@ -142,6 +142,8 @@ class FunctionSpec:
     kind: str = ""
     function_type: str = ""
     """Member of ``records.FUNCTION_TYPES``."""
+    has_statistics: bool = False
+    """It tells column statistics of a call, which then are not the table's."""
     object_type: str = ""
     """Member of ``records.OBJECT_TYPES`` under which it is listed."""
 

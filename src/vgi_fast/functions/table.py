@@ -240,6 +240,13 @@ class TableSpec(FunctionSpec):
         return arguments, keywords
 
 
+def filled_parameters(cls: type, items: Any) -> tuple[Any, ...]:
+    """Type arguments of a generic class; Any for those at the end that were left out."""
+    items = items if isinstance(items, tuple) else (items,)
+    declared = getattr(cls, "__parameters__", ())
+    return (*items, *[Any] * (len(declared) - len(items))) if declared else items
+
+
 class TableFunctionGenerator(Generic[TArgs, TState]):
     """Base of table functions written as classes.
 
@@ -256,10 +263,7 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
 
         def __class_getitem__(cls, items):
             """The state may be left out."""
-            items = items if isinstance(items, tuple) else (items,)
-            if cls.__parameters__ and len(items) < len(cls.__parameters__):
-                items = (*items, *[Any] * (len(cls.__parameters__) - len(items)))
-            return super().__class_getitem__(items)
+            return super().__class_getitem__(filled_parameters(cls, items))
 
     @classmethod
     def on_bind(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Any:
@@ -340,7 +344,7 @@ def class_spec(cls: type[TableFunctionGenerator[Any, Any]]) -> TableSpec:
     where = f"table function '{name}' ({cls.__qualname__})"
     if meta.hook(cls, "process", TableFunctionGenerator) is None:
         raise DefinitionError(f"{where}: the class has no method 'process'")
-    args_class = _arguments_class(cls, where)
+    args_class = arguments_class(cls, where, TableFunctionGenerator)
     signature = (
         Signature([], where) if args_class is None else read_arguments_class(args_class, where, _docs(cls, args_class))
     )
@@ -386,14 +390,15 @@ def _field(name: str, given: Any, where: str) -> Field:
     return Field(name, ann.explicit_type(given, f"{where}, column '{name}'") or type_named("null"))
 
 
-def _arguments_class(cls: type, where: str) -> type | None:
+def arguments_class(cls: type, where: str, generic: type) -> type | None:
+    """First type argument that a class gives to ``generic``, or its nested ``FunctionArguments``."""
     nested = getattr(cls, "FunctionArguments", None)
     if isinstance(nested, type):
         return nested
     for base in cls.__mro__:
         for original in base.__dict__.get("__orig_bases__", ()):
             origin = get_origin(original)
-            if isinstance(origin, type) and issubclass(origin, TableFunctionGenerator):
+            if isinstance(origin, type) and issubclass(origin, generic):
                 first = get_args(original)[0]
                 if first is None or first is type(None) or first is Any:
                     return None

@@ -84,10 +84,17 @@ ARG_CHOICES: Final = b"vgi_choices"
 ARG_RANGE: Final = b"vgi_range"
 ARG_PATTERN: Final = b"vgi_pattern"
 RETURN_ANY: Final = b"vgi:any"
+IS_ROW_ID: Final = b"is_row_id"
+COLUMN_DEFAULT: Final = b"default"
+COLUMN_GENERATED: Final = b"generated_expression"
+COLUMN_COMMENT: Final = b"comment"
 PARTITION_COLUMN: Final = b"vgi.partition_column"
 REDACT: Final = b"redact"
 TRUE: Final = b"true"
 FALSE: Final = b"false"
+
+# Reserved tags of a catalog.
+SECRET_SERVICE_URL_TAG: Final = "vgi_secret_service_url"
 
 # Built-in methods, not part of any protocol's table.
 DESCRIBE_METHOD: Final = "__describe__"

@@ -11,7 +11,7 @@ their order, and a missing field is None.
     {'version': 7}
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from vgi_fast._core import RecordBatch, Schema, decode_row, encode_row, encode_stream
@@ -99,6 +99,27 @@ class Record:
 
     def __repr__(self) -> str:
         return f"Record({self.name})"
+
+
+def bind_response(
+    output_schema: Schema,
+    opaque_data: bytes | None = None,
+    lookups: Iterable[tuple[str, str, str]] = (),
+    *,
+    generation: int = 1,
+) -> bytes:
+    """A BindResponse, or a request for secrets when there are lookups ``(type, scope, name)``."""
+    wanted = list(lookups)
+    return BIND_RESPONSE.encode(
+        {
+            "output_schema": output_schema.serialize(),
+            "opaque_data": opaque_data,
+            "lookup_secret_types": [lookup[0] for lookup in wanted],
+            "lookup_scopes": [lookup[1] for lookup in wanted],
+            "lookup_names": [lookup[2] for lookup in wanted],
+        },
+        generation,
+    )
 
 
 # --- functions ------------------------------------------------------------------------------------
@@ -369,6 +390,13 @@ ATTACH_CATALOG_INFO: Final = Record(
     {
         1: f"alias: utf8!, target: utf8!, db_type: utf8!, options: {_TAGS}, hidden: bool!, required: bool!, "
         "secret_ref: utf8!"
+    },
+)
+SECRET_LOOKUP_RESPONSE: Final = Record(
+    "SecretLookupResponse",
+    {
+        1: "found: bool!, secret_type: utf8!, provider: utf8!, name: utf8!, scope: list<utf8>!, values: binary!, "
+        "redact_keys: list<utf8>!, ttl_seconds: int64!, expires_at_unix: int64!"
     },
 )
 TABLE_CREATE_REQUEST: Final = Record(

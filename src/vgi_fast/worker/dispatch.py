@@ -10,19 +10,19 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.catalog.attach import catalog_of
 from vgi_fast.errors import ArgumentError, MethodNotImplementedError, ProtocolError, TransportError, TypeMismatchError
 from vgi_fast.functions.context import ANONYMOUS, ClientLog
 from vgi_fast.functions.invocation import InvocationCache
 from vgi_fast.wire import keys, methods, versions
 from vgi_fast.wire.arrow import RecordBatch, Schema, empty_schema, encode_stream
+from vgi_fast.wire.attach import AttachData
 from vgi_fast.worker.failures import error_metadata, log_metadata
 from vgi_fast.worker.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vgi_fast.catalog.descriptors import Catalog
+    from vgi_fast.catalog.interface import CatalogInterface
     from vgi_fast.catalog.registry import Registry
     from vgi_fast.functions.context import CallerIdentity
     from vgi_fast.functions.invocation import Invocation
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Call", "Reply", "Service", "Session"]
 
+_MAX_ATTACHES: Final = 256
+_MAX_REPLIES: Final = 4096
 _IDLE_MS: Final = 20
 """A client that sends nothing for so long is waiting for its user."""
 
@@ -75,21 +77,31 @@ class Service:
         self.invocations = InvocationCache(self._candidates)
         self.prepare: Callable[[], None] | None = None
         """What can be done ahead of the first query, as soon as a client leaves time for it."""
+        self._attaches: dict[bytes, AttachData] = {}
         self.replies: dict[Any, Reply] = {}
         """Constant responses, by whatever determines them."""
 
     def _candidates(self, request: Mapping[str, Any]) -> list[FunctionSpec]:
         attach = request["attach_opaque_data"]
-        catalog = self.catalog(attach, "bind").name if attach else None
+        catalog = self.interface(self.open_attach(attach), "bind").catalog.name if attach else None
         return self.registry.find(catalog, request["schema_name"], request["function_type"], request["function_name"])
 
-    def catalog(self, attach_opaque_data: bytes, method: str) -> Catalog:
-        """The catalog that a call belongs to."""
-        name = catalog_of(attach_opaque_data)
-        catalog = self.registry.catalogs.get(name)
-        if catalog is None:
-            raise ArgumentError(f"Cannot route {method}: no catalog '{name}'")
-        return catalog
+    def open_attach(self, attach_opaque_data: bytes) -> AttachData:
+        """What an attach says about itself; remembered, since every call repeats it."""
+        known = self._attaches.get(attach_opaque_data)
+        if known is None:
+            known = AttachData.open(attach_opaque_data)
+            if len(self._attaches) >= _MAX_ATTACHES:
+                self._attaches.clear()
+            self._attaches[attach_opaque_data] = known
+        return known
+
+    def interface(self, attach: AttachData, method: str) -> CatalogInterface:
+        """Who answers for the catalog that a call belongs to."""
+        found = self.registry.interfaces.get(attach.catalog)
+        if found is None:
+            raise ArgumentError(f"Cannot route {method}: no catalog '{attach.catalog}'")
+        return found
 
 
 class Call:
@@ -128,9 +140,13 @@ class Call:
 
     def reply(self, key: Any, make: Callable[[], bytes | None]) -> Reply:
         """The constant response under ``key``, made when first needed."""
-        known = self.service.replies.get((self.method.name, self.generation, key))
+        replies = self.service.replies
+        known = replies.get((self.method.name, self.generation, key))
         if known is None:
-            known = self.service.replies[self.method.name, self.generation, key] = Reply(self.method, make())
+            made = Reply(self.method, make())
+            if len(replies) >= _MAX_REPLIES:
+                replies.clear()
+            known = replies[self.method.name, self.generation, key] = made
         return known
 
     def _write_log(self, level: str, message: str, extra: dict[str, Any]) -> None:

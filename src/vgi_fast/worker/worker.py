@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Unpack
 
-    from vgi_fast.catalog.descriptors import SecretType, SettingSpec
+    from vgi_fast.catalog.specs import SecretType, SettingSpec
     from vgi_fast.functions.scalar import ScalarOptions
     from vgi_fast.functions.spec import FunctionSpec
     from vgi_fast.functions.table import TableOptions

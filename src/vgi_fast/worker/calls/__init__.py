@@ -6,7 +6,7 @@ A handler takes the call and its parameters by name, and gives the bytes of the 
 
 from __future__ import annotations
 
-from vgi_fast.worker.calls import bind, builtin, catalog, planning, stream
+from vgi_fast.worker.calls import bind, builtin, catalog, changes, planning, stream
 
-HANDLERS = {**catalog.HANDLERS, **bind.HANDLERS, **planning.HANDLERS, **stream.HANDLERS}
+HANDLERS = {**catalog.HANDLERS, **changes.HANDLERS, **bind.HANDLERS, **planning.HANDLERS, **stream.HANDLERS}
 BUILTINS = builtin.BUILTINS

@@ -12,7 +12,6 @@ from vgi_fast.wire.arrow import empty_schema
 if TYPE_CHECKING:
     from vgi_fast._core import Schema
     from vgi_fast.functions.invocation import Invocation
-    from vgi_fast.functions.secrets import SecretLookup
     from vgi_fast.worker.dispatch import Call, Reply
 
 
@@ -21,7 +20,7 @@ def bind(call: Call, row: dict[str, Any]) -> bytes | Reply:
     spec = invocation.spec
     fixed: Schema | None = getattr(spec, "fixed_schema", None)
     if fixed is not None and not spec.signature.injects(SECRET):
-        return call.reply(spec, lambda: response(call, fixed))
+        return call.reply(spec, lambda: records.bind_response(fixed, generation=call.generation))
     params = bind_params(call, invocation)
     secrets = params.secrets
     try:
@@ -32,8 +31,9 @@ def bind(call: Call, row: dict[str, Any]) -> bytes | Reply:
         if not secrets.needs_resolution:
             raise
     if secrets.needs_resolution:
-        return response(call, empty_schema(), lookups=secrets.pending_lookups)
-    return response(call, outcome.output_schema, outcome.opaque_data)
+        lookups = [(one.type, one.scope, one.name) for one in secrets.pending_lookups]
+        return records.bind_response(empty_schema(), lookups=lookups, generation=call.generation)
+    return records.bind_response(outcome.output_schema, outcome.opaque_data, generation=call.generation)
 
 
 def bind_params(call: Call, invocation: Invocation) -> BindParams[Any]:
@@ -44,23 +44,6 @@ def bind_params(call: Call, invocation: Invocation) -> BindParams[Any]:
         invocation.input_schema,
         auth=call.auth,
         log=call.log,
-    )
-
-
-def response(
-    call: Call, output_schema: Schema, opaque_data: bytes | None = None, lookups: list[SecretLookup] | None = None
-) -> bytes:
-    """The bind response, or a request for secrets when there are lookups."""
-    lookups = lookups or []
-    return records.BIND_RESPONSE.encode(
-        {
-            "output_schema": output_schema.serialize(),
-            "opaque_data": opaque_data,
-            "lookup_secret_types": [lookup.type for lookup in lookups],
-            "lookup_scopes": [lookup.scope for lookup in lookups],
-            "lookup_names": [lookup.name for lookup in lookups],
-        },
-        call.generation,
     )
 
 

@@ -1,91 +1,166 @@
-"""The ``catalog_*`` methods of read-only catalogs that hold functions."""
+"""The ``catalog_*`` methods that ask: lifecycle, listings, single objects, scans.
+
+Answers of a catalog with a cache key are encoded once and kept as complete streams.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast._core import decode_row
-from vgi_fast.catalog.attach import new_attach_data
-from vgi_fast.catalog.readonly import OPERATIONS, read_only_error
+from vgi_fast.catalog import encode
+from vgi_fast.catalog.interface import FROZEN_VERSION, CatalogContext
 from vgi_fast.errors import ArgumentError
 from vgi_fast.wire import records
+from vgi_fast.wire.arrow import Array, Field, RecordBatch, Schema, decode_stream, encode_stream
+from vgi_fast.wire.attach import AttachData
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
+    from vgi_fast.catalog.interface import AttachResult, CatalogInterface
     from vgi_fast.worker.dispatch import Call, Reply
 
     Handler = Callable[[Call, dict[str, Any]], bytes | Reply | None]
 
-CATALOG_VERSION: Final = 1
-"""Of a catalog that never changes; 0 would make DuckDB drop its caches for each statement."""
-
-_KIND_OF: Final = {
-    "SCALAR_FUNCTION": "scalar",
-    "TABLE_FUNCTION": "table",
-    "AGGREGATE_FUNCTION": "aggregate",
-}
+_FUNCTION_TYPES: Final = ("SCALAR_FUNCTION", "TABLE_FUNCTION", "AGGREGATE_FUNCTION")
+_MACRO_TYPES: Final = ("SCALAR_MACRO", "TABLE_MACRO")
 
 
-def catalogs(call: Call, row: dict[str, Any]) -> Reply:
-    return call.reply(None, lambda: _items([_catalog_info(call, c) for c in call.service.registry.catalogs.values()]))
+class Asked:
+    """A call about one attach: who answers, and the keywords that every answer takes."""
+
+    __slots__ = ("attach", "call", "interface", "row", "transaction")
+
+    def __init__(self, call: Call, row: dict[str, Any]) -> None:
+        self.call = call
+        self.row = row
+        self.attach = call.service.open_attach(row["attach_opaque_data"])
+        self.interface: CatalogInterface = call.service.interface(self.attach, call.method.name)
+        self.transaction = row.get("transaction_opaque_data")
+
+    @property
+    def common(self) -> dict[str, Any]:
+        return {"attach_opaque_data": self.attach, "transaction_opaque_data": self.transaction}
+
+    def reply(self, key: Any, make: Callable[[], bytes | None]) -> Reply | bytes | None:
+        """Kept under ``key`` if the catalog's answers depend on nothing else."""
+        shared = self.interface.cache_key(self.attach)
+        if shared is None:
+            return make()
+        return self.call.reply((self.attach.catalog, shared, key), make)
+
+    def items(self, found: Iterable[Any], schema_name: str) -> bytes:
+        return encode.items([encode.item(one, schema_name, self.call.generation) for one in found])
+
+    def schema_name(self, name: str) -> str | None:
+        """As the catalog spells it; None for a schema that it does not have."""
+        schema = self.interface.schema_get(name=name, **self.common)
+        return None if schema is None else schema.name
 
 
-def _catalog_info(call: Call, catalog: Catalog) -> bytes:
-    return records.CATALOG_INFO.encode(
-        {"name": catalog.name, "attach_option_specs": [], "releases": [], "source_url": catalog.source_url},
-        call.generation,
-    )
+# --- lifecycle --------------------------------------------------------------------------------------------
+
+
+def catalogs(call: Call, row: dict[str, Any]) -> bytes:
+    found = [catalog for interface in call.service.registry.interfaces.values() for catalog in interface.catalogs()]
+    return encode.items([encode.catalog_info(catalog, call.generation) for catalog in found])
 
 
 def attach(call: Call, row: dict[str, Any]) -> bytes:
     request = records.CATALOG_ATTACH_REQUEST.decode(row["request"], call.generation)
     name = request["name"]
-    registry = call.service.registry
-    catalog = registry.catalogs.get(name)
-    if catalog is None:
-        raise ArgumentError(
-            f"No worker handles catalog '{name}'", detail=f"Available catalogs: {list(registry.catalogs)}"
-        )
-    _refuse_versions(catalog, request)
-    return records.CATALOG_ATTACH_RESULT.encode(
-        {
-            "attach_opaque_data": new_attach_data(name),
-            "supports_transactions": False,
-            "supports_time_travel": False,
-            "catalog_version_frozen": True,
-            "catalog_version": CATALOG_VERSION,
-            "attach_opaque_data_required": True,
-            "default_schema": catalog.default_schema,
-            "settings": [setting.encode(call.generation) for setting in catalog.settings],
-            "secret_types": [secret_type.encode(call.generation) for secret_type in catalog.secret_types],
-            "attach_catalogs": [],
-            "comment": catalog.comment,
-            "tags": catalog.tags,
-            "supports_column_statistics": False,
-            "global_functions": _global_functions(call, catalog),
-            "global_function_prefix": catalog.global_function_prefix,
-        },
-        call.generation,
+    interface = call.service.registry.interface(name)
+    catalog = interface.catalog
+    options_blob = merged_options(catalog, request["options"])
+    result = interface.catalog_attach(
+        name=name,
+        options=_one_row(options_blob),
+        data_version_spec=request["data_version_spec"] or None,
+        implementation_version=request["implementation_version"] or None,
+        ctx=CatalogContext(call.auth, call.log),
     )
+    made = AttachData.new(
+        catalog.name,
+        name=name,
+        data_version=result.data_version,
+        implementation_version=result.implementation_version,
+        options_blob=options_blob,
+        state=result.state,
+    )
+    return records.CATALOG_ATTACH_RESULT.encode(_attach_result(call, interface, result, made), call.generation)
 
 
-def _refuse_versions(catalog: Catalog, request: dict[str, Any]) -> None:
-    """These catalogs have no versions and no options, so whatever is asked for cannot be met."""
-    if request["data_version_spec"]:
+def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult, made: AttachData) -> dict[str, Any]:
+    catalog = interface.catalog
+    registry = call.service.registry
+    declared = {
+        "attach_opaque_data": bytes(made),
+        "supports_transactions": catalog.transactions,
+        "supports_time_travel": registry.any_table(catalog.name, lambda table: table.at is not None),
+        "catalog_version_frozen": result.catalog_version is None,
+        "catalog_version": FROZEN_VERSION if result.catalog_version is None else result.catalog_version,
+        "attach_opaque_data_required": True,
+        "default_schema": catalog.default_schema,
+        "settings": [setting.encode(call.generation) for setting in catalog.settings],
+        "secret_types": [secret_type.encode(call.generation) for secret_type in catalog.secret_types],
+        "attach_catalogs": [companion.encode(call.generation) for companion in catalog.companions],
+        "comment": catalog.comment,
+        "tags": catalog.tags,
+        "supports_column_statistics": registry.any_table(catalog.name, lambda table: bool(table.statistics)),
+        "global_functions": _global_functions(call, catalog),
+        "global_function_prefix": catalog.global_function_prefix,
+        "resolved_data_version": result.data_version,
+        "resolved_implementation_version": result.implementation_version,
+    }
+    unknown = result.changes.keys() - declared.keys()
+    if unknown:
+        raise ArgumentError(f"catalog_attach: unknown fields {sorted(unknown)}; there are {sorted(declared)}")
+    return {**declared, **result.changes}
+
+
+def merged_options(catalog: Catalog, blob: bytes | None) -> bytes:
+    """Every declared option as one row: the given values as the declared types, defaults for the rest.
+
+    DuckDB applies neither defaults nor ``required`` (section 3.3 of the catalog document).
+    """
+    given = _given_options(blob)
+    declared = {option.name.lower(): option for option in catalog.attach_options}
+    unknown = sorted(name for name in given if name.lower() not in declared)
+    if unknown:
+        accepted = ", ".join(option.name for option in catalog.attach_options)
         raise ArgumentError(
-            f"Unsupported data_version_spec '{request['data_version_spec']}': "
-            f"catalog '{catalog.name}' has no data versions"
+            f"Unknown ATTACH options {unknown}: catalog '{catalog.name}' has "
+            + (f"the options {accepted}" if accepted else "none")
         )
-    if request["implementation_version"]:
+    by_name = {name.lower(): value for name, value in given.items()}
+    missing = [repr(option.name) for key, option in declared.items() if option.required and key not in by_name]
+    if missing:
         raise ArgumentError(
-            f"Unsupported implementation_version '{request['implementation_version']}': "
-            f"catalog '{catalog.name}' has no implementation versions"
+            f"Catalog '{catalog.name}' cannot be attached without the required "
+            f"option{'s' if len(missing) > 1 else ''} {', '.join(missing)}."
         )
-    options = decode_row(request["options"]) if request["options"] else {}
-    if options:
-        raise ArgumentError(f"Unknown ATTACH options {sorted(options)}: catalog '{catalog.name}' has none")
+    if not declared:
+        return b""
+    columns = []
+    for key, option in declared.items():
+        value = by_name.get(key)
+        columns.append(Array.from_pylist([option.default], option.type) if value is None else value.cast(option.type))
+    schema = Schema([Field(option.name, option.type) for option in declared.values()])
+    return encode_stream(schema, [RecordBatch(schema, columns, 1)])
+
+
+def _given_options(blob: bytes | None) -> dict[str, Array]:
+    if not blob:
+        return {}
+    schema, batches = decode_stream(blob)
+    if not batches or batches[0].num_rows != 1:
+        return {}
+    return dict(zip(schema.names, batches[0].columns, strict=True))
+
+
+def _one_row(blob: bytes) -> dict[str, Any]:
+    return decode_stream(blob)[1][0].row(0) if blob else {}
 
 
 def _global_functions(call: Call, catalog: Catalog) -> list[bytes]:
@@ -96,93 +171,175 @@ def _global_functions(call: Call, catalog: Catalog) -> list[bytes]:
     return blobs
 
 
-def schemas(call: Call, row: dict[str, Any]) -> Reply:
-    catalog = _catalog(call, row)
-    return call.reply(catalog.name, lambda: _items([_schema_info(call, catalog, s) for s in catalog.schemas]))
+def detach(call: Call, row: dict[str, Any]) -> Reply:
+    asked = Asked(call, row)
+    asked.interface.catalog_detach(attach_opaque_data=asked.attach)
+    return void(call)
 
 
-def schema_get(call: Call, row: dict[str, Any]) -> Reply:
-    catalog = _catalog(call, row)
-    wanted = row["name"].lower()
-    found = [schema for schema in catalog.schemas if schema.name.lower() == wanted]
-    key = (catalog.name, wanted) if found else None
-    return call.reply(key, lambda: _items([_schema_info(call, catalog, schema) for schema in found]))
-
-
-def _schema_info(call: Call, catalog: Catalog, schema: CatalogSchema) -> bytes:
-    """Counts are exact: DuckDB takes 0 as a promise and asks nothing about that kind."""
-    counts = {**dict.fromkeys(records.OBJECT_COUNT_KEYS, 0), **call.service.registry.counts(catalog.name, schema.name)}
-    return records.SCHEMA_INFO.encode(
-        {
-            "comment": schema.comment,
-            "tags": schema.tags,
-            "attach_opaque_data": b"",
-            "name": schema.name,
-            "estimated_object_count": counts,
-        },
-        call.generation,
+def version(call: Call, row: dict[str, Any]) -> bytes:
+    asked = Asked(call, row)
+    return records.CATALOG_VERSION_RESPONSE.encode(
+        {"version": asked.interface.catalog_version(**asked.common)}, call.generation
     )
 
 
-def contents_functions(call: Call, row: dict[str, Any]) -> Reply:
-    """Encoded once per schema and kind: this is the costly listing."""
-    catalog = _catalog(call, row)
-    wanted = row["name"].lower()
-    kind = _KIND_OF.get(row["type"])
-    if kind is None:
-        raise ArgumentError(f"'{row['type']}' is not a type of function; there are {list(_KIND_OF)}")
-    schema = next((schema for schema in catalog.schemas if schema.name.lower() == wanted), None)
+def begin(call: Call, row: dict[str, Any]) -> bytes:
+    asked = Asked(call, row)
+    found = asked.interface.catalog_transaction_begin(attach_opaque_data=asked.attach)
+    return records.TRANSACTION_BEGIN_RESPONSE.encode({"transaction_opaque_data": found or None}, call.generation)
+
+
+def copy_from_formats(call: Call, row: dict[str, Any]) -> Reply | bytes:
+    asked = Asked(call, row)
+    found = list(asked.interface.copy_from_formats(attach_opaque_data=asked.attach))
+    if not found:
+        return nothing(call)
+    return encode.items([records.COPY_FROM_FORMAT_INFO.encode(one, call.generation) for one in found])
+
+
+# --- listings and objects ---------------------------------------------------------------------------------
+
+
+def schemas(call: Call, row: dict[str, Any]) -> Reply | bytes | None:
+    asked = Asked(call, row)
+    return asked.reply(
+        None, lambda: encode.items([_schema_info(asked, one) for one in asked.interface.schemas(**asked.common)])
+    )
+
+
+def schema_get(call: Call, row: dict[str, Any]) -> Reply | bytes | None:
+    asked = Asked(call, row)
+    schema = asked.interface.schema_get(name=row["name"], **asked.common)
     if schema is None:
-        return nothing(call, row)
-    specs = call.service.registry.in_schema(catalog.name, wanted, kind)
-    return call.reply(
-        (catalog.name, wanted, kind), lambda: _items([spec.info(schema.name, call.generation) for spec in specs])
+        return nothing(call)
+    return asked.reply(schema.name, lambda: encode.items([_schema_info(asked, schema)]))
+
+
+def _schema_info(asked: Asked, schema: CatalogSchema) -> bytes:
+    """Counts are exact: DuckDB takes 0 as a promise and asks nothing about that kind."""
+    counts = asked.interface.schema_counts(schema=schema, **asked.common)
+    return encode.schema_info(schema, counts, asked.call.generation)
+
+
+def contents(call: Call, row: dict[str, Any]) -> Reply | bytes | None:
+    """Encoded once per schema and kind: these are the costly listings."""
+    asked = Asked(call, row)
+    kind = _listed_type(call.method.name, row)
+    schema = asked.schema_name(row["name"])
+    if schema is None:
+        return nothing(call)
+    return asked.reply(
+        (schema, kind),
+        lambda: asked.items(asked.interface.schema_contents(name=schema, type=kind, **asked.common), schema),
     )
 
 
-def nothing(call: Call, row: dict[str, Any]) -> Reply:
+def _listed_type(method: str, row: dict[str, Any]) -> str:
+    if "type" not in row:
+        return _CONTENTS[method][0]
+    allowed = _CONTENTS[method]
+    kind = row["type"]
+    if kind not in allowed:
+        noun = "macro" if allowed is _MACRO_TYPES else "function"
+        raise ArgumentError(f"'{kind}' is not a type of {noun}; there are {list(allowed)}")
+    return str(kind)
+
+
+_CONTENTS: Final[dict[str, tuple[str, ...]]] = {
+    "catalog_schema_contents_functions": _FUNCTION_TYPES,
+    "catalog_schema_contents_tables": ("TABLE",),
+    "catalog_schema_contents_views": ("VIEW",),
+    "catalog_schema_contents_macros": _MACRO_TYPES,
+    "catalog_schema_contents_indexes": ("INDEX",),
+}
+
+
+def one_object(call: Call, row: dict[str, Any]) -> Reply | bytes | None:
+    """``catalog_table_get`` and its likes; what is not found is an empty list."""
+    asked = Asked(call, row)
+    arguments = named(row)
+    get = getattr(asked.interface, call.method.name.removeprefix("catalog_"))
+    if "at_unit" in row:
+        check_at(row)
+    found = get(**arguments, **asked.common)
+    if found is None:
+        return nothing(call)
+    schema = asked.schema_name(row["schema_name"]) or row["schema_name"]
+    if row.get("at_unit") is not None:
+        return asked.items([found], schema)
+    return asked.reply((schema, found.name), lambda: asked.items([found], schema))
+
+
+def scan_function(call: Call, row: dict[str, Any]) -> bytes:
+    asked = Asked(call, row)
+    check_at(row)
+    return asked.interface.table_scan_function_get(**named(row), **asked.common).encode(call.generation)
+
+
+def scan_branches(call: Call, row: dict[str, Any]) -> bytes:
+    from vgi_fast.catalog.scans import ScanBranches
+
+    asked = Asked(call, row)
+    check_at(row)
+    return ScanBranches.of(asked.interface.table_scan_branches_get(**named(row), **asked.common)).encode(
+        call.generation
+    )
+
+
+def write_function(call: Call, row: dict[str, Any]) -> bytes:
+    asked = Asked(call, row)
+    get = getattr(asked.interface, call.method.name.removeprefix("catalog_"))
+    found = get(**named(row), **asked.common)
+    return found.encode(call.generation)  # type: ignore[no-any-return]
+
+
+def column_statistics(call: Call, row: dict[str, Any]) -> Reply | bytes:
+    asked = Asked(call, row)
+    found = asked.interface.table_column_statistics_get(**named(row), **asked.common)
+    return void(call) if found is None else found
+
+
+def check_at(row: dict[str, Any]) -> None:
+    if (row["at_unit"] is None) != (row["at_value"] is None):
+        raise ArgumentError("at_unit and at_value must both be provided or both be None")
+
+
+def named(row: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a request that are not common to all."""
+    return {name: value for name, value in row.items() if name not in _COMMON}
+
+
+_COMMON: Final = ("attach_opaque_data", "transaction_opaque_data")
+
+
+def nothing(call: Call) -> Reply:
     """No such object, or none of that kind."""
-    return call.reply(None, lambda: _items([]))
+    return call.reply(None, lambda: encode.items([]))
 
 
-def version(call: Call, row: dict[str, Any]) -> Reply:
-    encode = records.CATALOG_VERSION_RESPONSE.encode
-    return call.reply(None, lambda: encode({"version": CATALOG_VERSION}, call.generation))
-
-
-def void(call: Call, row: dict[str, Any]) -> Reply:
+def void(call: Call) -> Reply:
     return call.reply(None, lambda: None)
-
-
-def refuse(call: Call, row: dict[str, Any]) -> bytes:
-    raise read_only_error(call.method.name)
-
-
-def _catalog(call: Call, row: dict[str, Any]) -> Catalog:
-    return call.service.catalog(row["attach_opaque_data"], call.method.name)
-
-
-def _items(blobs: list[bytes]) -> bytes:
-    return records.ITEMS_RESPONSE.encode({"items": blobs})
 
 
 HANDLERS: dict[str, Handler] = {
     "catalog_catalogs": catalogs,
     "catalog_attach": attach,
-    "catalog_detach": void,
+    "catalog_detach": detach,
     "catalog_version": version,
-    "catalog_copy_from_formats": nothing,
+    "catalog_transaction_begin": begin,
+    "catalog_copy_from_formats": copy_from_formats,
     "catalog_schemas": schemas,
     "catalog_schema_get": schema_get,
-    "catalog_schema_contents_functions": contents_functions,
-    "catalog_schema_contents_tables": nothing,
-    "catalog_schema_contents_views": nothing,
-    "catalog_schema_contents_macros": nothing,
-    "catalog_schema_contents_indexes": nothing,
-    "catalog_table_get": nothing,
-    "catalog_view_get": nothing,
-    "catalog_macro_get": nothing,
-    "catalog_index_get": nothing,
-    "catalog_table_column_statistics_get": void,
-    **dict.fromkeys(OPERATIONS, refuse),
+    **dict.fromkeys(_CONTENTS, contents),
+    "catalog_table_get": one_object,
+    "catalog_view_get": one_object,
+    "catalog_macro_get": one_object,
+    "catalog_index_get": one_object,
+    "catalog_table_scan_function_get": scan_function,
+    "catalog_table_scan_branches_get": scan_branches,
+    "catalog_table_insert_function_get": write_function,
+    "catalog_table_update_function_get": write_function,
+    "catalog_table_delete_function_get": write_function,
+    "catalog_table_column_statistics_get": column_statistics,
 }

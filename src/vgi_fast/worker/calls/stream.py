@@ -13,28 +13,31 @@ from typing import TYPE_CHECKING, Any
 from vgi_fast._core import RecordBatch, encode_stream, serve_exchange, serve_producer
 from vgi_fast.errors import ProtocolError
 from vgi_fast.functions.context import GlobalInitResponse, ProcessParams, Projection
+from vgi_fast.functions.exchange import ExchangeSpec
 from vgi_fast.functions.scalar import ScalarSpec
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire.arrow import schema_from_bytes
 
 if TYPE_CHECKING:
     from vgi_fast._core import ScalarPlan, Schema
+    from vgi_fast.functions.exchange import Exchange
     from vgi_fast.functions.invocation import Invocation
     from vgi_fast.functions.output import Producer
     from vgi_fast.worker.dispatch import Call, Session
 
 _ID_BYTES = 16
 _MAX_PLANS = 64
-_SUPPORTED_PHASES = (None, "")
+_PHASES = (None, "")
+_PHASES_WITH_INPUT = ("INPUT",)
 
 
 def init(call: Call, row: dict[str, Any]) -> None:
     """What is raised here becomes the init failure; afterwards errors belong to the output stream."""
     request, invocation = call.service.invocations.understand_init(row["request"], call.generation)
-    if request["phase"] not in _SUPPORTED_PHASES:
-        raise ProtocolError(f"{invocation.spec.where} has no phase '{request['phase']}'")
-    params = _params(call, invocation, request)
     spec = invocation.spec
+    if request["phase"] not in (_PHASES_WITH_INPUT if isinstance(spec, ExchangeSpec) else _PHASES):
+        raise ProtocolError(f"{spec.where} has no phase '{request['phase']}'")
+    params = _params(call, invocation, request)
     call.session.subject = spec.name
     if isinstance(spec, ScalarSpec):
         plan, input_schema = _scalar_plan(call.session, spec, invocation, params)
@@ -44,6 +47,10 @@ def init(call: Call, row: dict[str, Any]) -> None:
         response, producer = spec.start(params, invocation.values)
         _send_header(call, params.execution_id, response)
         _serve_producer(call, producer, params.output_schema)
+    elif isinstance(spec, ExchangeSpec):
+        response, exchange = spec.start(params)
+        _send_header(call, params.execution_id, response)
+        _serve_exchange(call, exchange, invocation.input_schema, params.output_schema)
     else:
         raise ProtocolError(f"{spec.where} cannot be streamed")
 
@@ -141,6 +148,27 @@ def _serve_scalar(call: Call, plan: ScalarPlan, input_schema: Schema, output_sch
         if session.input.read_schema() is not None:
             serve_exchange(session.input, session.output, input_schema, output_schema, plan)
     except Exception as error:
+        session.fail(error, output_schema)
+    else:
+        _end_output(session, output_schema)
+    session.drain()
+
+
+def _serve_exchange(call: Call, exchange: Exchange, input_schema: Schema | None, output_schema: Schema) -> None:
+    """The statement is finished when its input ended as it should; otherwise what it did may be undone."""
+    session = call.session
+    call.begin_stream(output_schema)
+    assert input_schema is not None
+    try:
+        cancelled = True
+        if session.input.read_schema() is not None:
+            cancelled = serve_exchange(session.input, session.output, input_schema, output_schema, exchange.step)
+        if cancelled or session.input.truncated:
+            exchange.abort()
+        else:
+            exchange.finish()
+    except Exception as error:
+        _quietly(session, exchange.abort)
         session.fail(error, output_schema)
     else:
         _end_output(session, output_schema)
