@@ -94,6 +94,8 @@ from vgi_fast.functions.table import (
     init_single_worker,
     table,
 )
+from vgi_fast.sources.base import ScanRequest, Source
+from vgi_fast.sources.data import data_table
 from vgi_fast.values import MonthDayNano, UnionValue
 from vgi_fast.wire.arrow import Array, DataType, Field, RecordBatch, Schema
 from vgi_fast.wire.attach import AttachData
@@ -167,6 +169,7 @@ __all__ = [
     "ScanBranch",
     "ScanBranches",
     "ScanFunction",
+    "ScanRequest",
     "Schema",
     "SchemaValidationError",
     "Secret",
@@ -176,6 +179,7 @@ __all__ = [
     "Setting",
     "SettingSpec",
     "Sql",
+    "Source",
     "StorageError",
     "Table",
     "TableCardinality",
@@ -198,6 +202,7 @@ __all__ = [
     "Worker",
     "WriteOptions",
     "bind_fixed_schema",
+    "data_table",
     "encode_statistics",
     "init_single_worker",
     "scalar",

@@ -88,7 +88,7 @@ def table_info(table: Table, schema_name: str, generation: int = 1) -> bytes:
             "supports_update": table.update_function is not None,
             "supports_delete": table.delete_function is not None,
             "supports_returning": table.supports_returning,
-            "supports_column_statistics": bool(table.statistics),
+            "supports_column_statistics": table.has_statistics,
             "scan_function": call(table.scan) if table.inline_scan else None,
             "insert_function": call(table.insert_function),
             "update_function": call(table.update_function),

@@ -93,6 +93,12 @@ class Registry:
                     noun = kind.replace("_", " ").lower()
                     raise DefinitionError(f"Duplicate {noun} '{described.name}' in schema '{owner.name}'")
         self._objects.setdefault(key, []).append(described)
+        if isinstance(described, Table):
+            for call in described.functions():
+                if call.spec is not None and call.spec.listed_with_table:
+                    beside = (catalog.name, owner.name.lower(), call.spec.object_type, call.spec.name)
+                    if call.spec not in self._objects.get(beside, ()):
+                        self.add(catalog, owner.name, call.spec)
 
     def check(self) -> None:
         """What can only be done when everything is registered."""
@@ -161,6 +167,12 @@ class Registry:
             if in_catalog == catalog and in_schema == wanted:
                 counts[_COUNT_KEYS[kind]] += sum(_in_version(one, version) for one in found)
         return counts
+
+    def stateful(self, catalog: str) -> Iterator[FunctionSpec]:
+        """Functions of the catalog on whose state its listings depend."""
+        for (in_catalog, _, kind, _), found in self._objects.items():
+            if kind == "TABLE_FUNCTION" and in_catalog == catalog:
+                yield from (one for one in found if one.stateful)
 
     def any_table(self, catalog: str, wanted: Callable[[Table], bool]) -> bool:
         """Whether any declared table of the catalog is as wanted."""

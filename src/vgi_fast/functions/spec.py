@@ -142,6 +142,14 @@ class FunctionSpec:
     kind: str = ""
     function_type: str = ""
     """Member of ``records.FUNCTION_TYPES``."""
+    lazy: bool = False
+    """Its columns are asked for when a client does, not when a table over it is declared."""
+    listed_with_table: bool = False
+    """A table over it lists it as well, since DuckDB pushes projections into listed functions only."""
+    stateful: bool = False
+    """``state()`` tells what listings of its tables depend on."""
+    live: bool = False
+    """The state may change while a client is attached, and the client is to learn of it."""
     has_statistics: bool = False
     """It tells column statistics of a call, which then are not the table's."""
     object_type: str = ""
@@ -235,6 +243,10 @@ class FunctionSpec:
             "required_settings": self.required_settings,
             "required_secrets": self.required_secrets,
         }
+
+    def state(self) -> str | None:
+        """Of the data behind a table."""
+        return None
 
     def published_output(self) -> Schema:
         return empty_schema()

@@ -107,7 +107,7 @@ def _attach_result(call: Call, interface: CatalogInterface, result: AttachResult
         "attach_catalogs": [companion.encode(call.generation) for companion in catalog.companions],
         "comment": catalog.comment,
         "tags": catalog.tags,
-        "supports_column_statistics": registry.any_table(catalog.name, lambda table: bool(table.statistics)),
+        "supports_column_statistics": registry.any_table(catalog.name, lambda table: table.has_statistics),
         "global_functions": _global_functions(call, catalog),
         "global_function_prefix": catalog.global_function_prefix,
         "resolved_data_version": result.data_version,
