@@ -15,9 +15,26 @@ if TYPE_CHECKING:
 __all__ = ["AttachOption", "CompanionCatalog", "Release", "SecretType", "SettingSpec"]
 
 _RESERVED_OPTIONS: Final = frozenset(
-    "type location path worker_debug pool cache secrets attach_companions attach_companion_secrets global_functions "
-    "pool_max pool_timeout oauth_refresh_token bearer_token data_version_spec implementation_version "
-    "launcher_idle_timeout launcher_state_dir".split()
+    {
+        "attach_companion_secrets",
+        "attach_companions",
+        "bearer_token",
+        "cache",
+        "data_version_spec",
+        "global_functions",
+        "implementation_version",
+        "launcher_idle_timeout",
+        "launcher_state_dir",
+        "location",
+        "oauth_refresh_token",
+        "path",
+        "pool",
+        "pool_max",
+        "pool_timeout",
+        "secrets",
+        "type",
+        "worker_debug",
+    }
 )
 """Options of ATTACH that DuckDB keeps for itself (section 3.2 of the catalog document)."""
 

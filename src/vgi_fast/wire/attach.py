@@ -1,4 +1,4 @@
-"""``attach_opaque_data``: everything that later calls need to know about an attach (section 3.5 of the catalog document).
+"""``attach_opaque_data``: all that later calls need to know about an attach (section 3.5 of the catalog document).
 
 The client returns the bytes with every call, to any process, so they say everything themselves:
 ``magic | parts``, each part a little-endian u32 length and its bytes. The random identity tells two attaches

@@ -17,6 +17,12 @@ DEFAULT_GENERATION: Final = 1
 _EXACT: Final = {generation: text.encode() for generation, text in GENERATIONS.items()}
 
 
+def pretend(text: str, generation: int = DEFAULT_GENERATION) -> None:
+    """Serve under another protocol version, as workers do that test how a client takes it."""
+    GENERATIONS[generation] = text
+    _EXACT[generation] = text.encode()
+
+
 def generation_of(metadata: dict[bytes, bytes]) -> int:
     """Generation of a request: the routing key exists from 2 on and is unknown, hence ignored, before."""
     if 2 in GENERATIONS and metadata.get(keys.PROTOCOL):

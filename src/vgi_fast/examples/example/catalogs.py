@@ -1,4 +1,4 @@
-"""What the example worker serves: ``example``, and two catalogs that differ in nothing but their names."""
+"""What the example worker serves: ``example``, and smaller catalogs that show one thing each."""
 
 from typing import Final
 
@@ -7,43 +7,75 @@ from vgi_fast.examples.example import (
     arithmetic,
     cacheable,
     geometry,
+    narrow_bind,
     probes,
+    projection_repro,
     random_values,
+    scans,
+    schema_reconcile,
     sequences,
     session,
+    tables,
     tensors,
     text,
 )
 
-EXAMPLE: Final = Catalog(
-    "example",
-    schemas=[
-        CatalogSchema(
-            "main",
-            functions=[
-                *arithmetic.FUNCTIONS,
-                *text.FUNCTIONS,
-                *random_values.FUNCTIONS,
-                *probes.FUNCTIONS,
-                *geometry.FUNCTIONS,
-                *session.FUNCTIONS,
-                *cacheable.FUNCTIONS,
-                *tensors.FUNCTIONS,
-                *sequences.FUNCTIONS,
-            ],
-            comment="Example functions for testing VGI",
-        ),
-        CatalogSchema("data", functions=probes.DATA_FUNCTIONS, comment="Example tables backed by functions"),
-    ],
-    settings=session.SETTINGS,
-    secret_types=session.SECRET_TYPES,
-    global_functions=["global_scalar", "global_table"],
-    global_function_prefix="vgi_example",
-    comment="Example VGI catalog for testing",
-    tags={"source": "vgi-fixture-worker", "version": "1"},
+EXAMPLE: Final = tables.ExampleCatalog(
+    Catalog(
+        "example",
+        schemas=[
+            CatalogSchema(
+                "main",
+                functions=[
+                    *arithmetic.FUNCTIONS,
+                    *text.FUNCTIONS,
+                    *random_values.FUNCTIONS,
+                    *probes.FUNCTIONS,
+                    *geometry.FUNCTIONS,
+                    *session.FUNCTIONS,
+                    *cacheable.FUNCTIONS,
+                    *tensors.FUNCTIONS,
+                    *sequences.FUNCTIONS,
+                    *scans.FUNCTIONS,
+                ],
+                views=tables.MAIN_VIEWS,
+                macros=tables.MACROS,
+                comment="Example functions for testing VGI",
+            ),
+            CatalogSchema(
+                "data",
+                functions=probes.DATA_FUNCTIONS,
+                tables=tables.TABLES,
+                views=tables.DATA_VIEWS,
+                indexes=tables.INDEXES,
+                comment="Example tables backed by functions",
+            ),
+        ],
+        settings=session.SETTINGS,
+        secret_types=session.SECRET_TYPES,
+        global_functions=["global_scalar", "global_table"],
+        global_function_prefix="vgi_example",
+        comment="Example VGI catalog for testing",
+        tags={"source": "vgi-fixture-worker", "version": "1"},
+        source_url="https://github.com/Query-farm/vgi",
+    )
+)
+ACCUMULATE: Final = Catalog(
+    "accumulate",
+    data_versions=["2.0.0"],
+    data_version_spec="2.0.0",
+    implementation_versions=["1.0.0"],
+    comment="Collections of rows that outlive queries",
 )
 TWINS: Final = [
     Catalog(name, functions=[probes.in_catalog(name)], comment=f"Half of a pair: {name}")
     for name in ("twin_a", "twin_b")
 ]
-CATALOGS: Final = [EXAMPLE, *TWINS]
+CATALOGS: Final = [
+    EXAMPLE,
+    projection_repro.CATALOG,
+    schema_reconcile.CATALOG,
+    ACCUMULATE,
+    narrow_bind.CATALOG,
+    *TWINS,
+]

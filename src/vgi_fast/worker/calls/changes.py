@@ -1,7 +1,7 @@
 """The ``catalog_*`` methods that change something: DDL and the ends of transactions.
 
-A request is decoded completely before the catalog is asked, also one that will refuse, so that a client and a worker that
-disagree about parameters never look as if the catalog were read-only.
+A request is decoded completely before the catalog is asked, also one that will refuse, so that a client and a
+worker that disagree about parameters never look as if the catalog were read-only.
 """
 
 from __future__ import annotations
