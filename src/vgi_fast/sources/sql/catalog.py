@@ -1,0 +1,215 @@
+"""``SqlAlchemyCatalog``: the tables of a database, read and written by DuckDB.
+
+    worker = Worker(catalogs=[SqlAlchemyCatalog("postgresql+psycopg://localhost/shop", name="shop")])
+
+ATTACH can give parts of the URL, so that a program holds no password:
+
+    SqlAlchemyCatalog("postgresql+psycopg://db.example.org/shop", name="shop", attach_options=["username", "password"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from vgi_fast.catalog.descriptors import DEFAULT_SCHEMA, Catalog, CatalogSchema
+from vgi_fast.catalog.interface import AttachResult, CatalogContext, CatalogInterface
+from vgi_fast.catalog.specs import AttachOption
+from vgi_fast.errors import ArgumentError, CatalogReadOnlyError, DefinitionError
+from vgi_fast.sources.sql.database import Database, sql_errors
+from vgi_fast.sources.sql.scan import SqlScan
+from vgi_fast.sources.sql.write import write_functions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    import pyarrow as pa
+    import sqlalchemy as sa
+
+    from vgi_fast.catalog.objects import Table
+    from vgi_fast.functions.context import BindParams
+    from vgi_fast.sources.sql.plan import TablePlan
+    from vgi_fast.wire.attach import AttachData
+
+__all__ = ["SqlAlchemyCatalog"]
+
+_DEFAULT_SCHEMAS: Final = {"postgresql": "public", "mssql": "dbo", "sqlite": "main"}
+_URL_PARTS: Final = {"username": "utf8", "password": "utf8", "host": "utf8", "port": "int32", "database": "utf8"}
+_SCAN: Final = "sql_scan"
+
+
+class SqlAlchemyCatalog(CatalogInterface):
+    """A whole database. Reads send the columns and rows that a query wants; a statement that writes is a transaction.
+
+    ``database`` is a URL of SQLAlchemy or an engine. ``schemas`` are those to show, by default all but the database's own.
+    ``live`` makes DuckDB ask at the start of each transaction whether tables have changed; otherwise it learns of them at
+    ATTACH and by ``vgi_clear_cache()``. ``adbc`` says whether PostgreSQL is read through adbc-driver-postgresql, which
+    is done where it is installed. ``log_sql`` sends the SQL of each scan to DuckDB's log.
+
+    DuckDB's BEGIN and COMMIT do not reach the database: worker processes come and go between two statements, and a
+    transaction of the database belongs to one connection of one process. Each statement is committed by itself.
+    """
+
+    def __init__(
+        self,
+        database: str | sa.URL | sa.Engine,
+        *,
+        name: str,
+        schemas: Iterable[str] | None = None,
+        default_schema: str | None = None,
+        read_only: bool = False,
+        live: bool = False,
+        attach_options: Iterable[str] = (),
+        adbc: bool | None = None,
+        log_sql: bool = False,
+        comment: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        self._given = database
+        self._adbc = adbc
+        self._databases: dict[Any, Database] = {}
+        self._schemas = None if schemas is None else list(schemas)
+        self.read_only = read_only
+        self.live = live
+        self.log_sql = log_sql
+        self._parts = list(attach_options)
+        for part in self._parts:
+            if part not in _URL_PARTS:
+                raise DefinitionError(f"attach_options: {part!r} is no part of a URL; there are {', '.join(_URL_PARTS)}")
+        backend = str(getattr(database, "url", database)).partition(":")[0].partition("+")[0]
+        default = default_schema or _DEFAULT_SCHEMAS.get(backend, DEFAULT_SCHEMA)
+        if default_schema is None and self._schemas and default not in self._schemas:
+            default = self._schemas[0]
+        self.dialect_name = backend
+        self.scan_function = SqlScan(self, _SCAN)
+        self.insert_function, self.update_function, self.delete_function = write_functions(self)
+        functions = [self.scan_function, self.insert_function, self.update_function, self.delete_function]
+        super().__init__(
+            Catalog(
+                name,
+                functions=functions,
+                default_schema=default,
+                attach_options=[AttachOption(part, _URL_PARTS[part]) for part in self._parts],
+                comment=comment,
+                tags=tags,
+            )
+        )
+
+    # -- the database -----------------------------------------------------------------------------
+
+    def database(self, attach: AttachData) -> Database:
+        """What an attach means by its options; each is opened once per process."""
+        options = {key: value for key, value in attach.options.items() if value is not None} if self._parts else {}
+        key = tuple(sorted(options.items()))
+        known = self._databases.get(key)
+        if known is None:
+            given: Any = self._given
+            if options:
+                import sqlalchemy as sa
+
+                given = sa.make_url(getattr(given, "url", given)).set(**options)
+            known = self._databases[key] = Database(given, self._adbc)
+        return known
+
+    def scan(self, params: BindParams[Any], plan: TablePlan, statement: sa.Select[Any]) -> Iterator[pa.RecordBatch]:
+        database = self.database(params.attach)
+        if self.log_sql:
+            params.log("INFO", database.shown(statement))
+        return database.fetch(statement, [plan.schema[column.name] for column in statement.selected_columns])
+
+    # -- lifecycle --------------------------------------------------------------------------------
+
+    def catalog_attach(
+        self,
+        *,
+        name: str,
+        options: Mapping[str, Any],
+        data_version_spec: str | None,
+        implementation_version: str | None,
+        ctx: CatalogContext,
+    ) -> AttachResult:
+        # A live catalog's number is asked for before it is first used.
+        return AttachResult(catalog_version=0 if self.live else None)
+
+    def catalog_version(self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes | None) -> int:
+        if not self.live:
+            return super().catalog_version(
+                attach_opaque_data=attach_opaque_data, transaction_opaque_data=transaction_opaque_data
+            )
+        from vgi_fast.sources.sql.reflect import version
+
+        with sql_errors(), self.database(attach_opaque_data).engine.connect() as connection:
+            return version(connection)
+
+    # -- discovery --------------------------------------------------------------------------------
+
+    def schemas(
+        self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes | None
+    ) -> Iterable[CatalogSchema]:
+        import sqlalchemy as sa
+
+        from vgi_fast.sources.sql.reflect import SYSTEM_SCHEMAS
+
+        names = self._schemas
+        if names is None:
+            with sql_errors():
+                found = sa.inspect(self.database(attach_opaque_data).engine).get_schema_names()
+            names = [name for name in found if not SYSTEM_SCHEMAS.fullmatch(name)]
+        default = self.catalog.default_schema
+        return [CatalogSchema(name) for name in (names if default in names else [default, *names])]
+
+    def schema_counts(
+        self, *, attach_opaque_data: AttachData, schema: CatalogSchema, transaction_opaque_data: bytes | None
+    ) -> Mapping[str, int]:
+        """Promises about the kinds that no database has here. Views of the database are read like tables."""
+        import sqlalchemy as sa
+
+        from vgi_fast.sources.sql.reflect import table_names
+
+        with sql_errors():
+            count = len(table_names(sa.inspect(self.database(attach_opaque_data).engine), schema.name))
+        none = dict.fromkeys(("view", "scalar_function", "aggregate_function", "macro", "index"), 0)
+        functions = int(schema.name == self.catalog.default_schema)
+        return {"table": max(count, 1), "table_function": functions, **none}
+
+    def schema_contents(
+        self, *, attach_opaque_data: AttachData, name: str, type: str, transaction_opaque_data: bytes | None
+    ) -> Iterable[Any]:
+        if type == "TABLE_FUNCTION":
+            return [self.scan_function] if name == self.catalog.default_schema else []
+        return self._tables(attach_opaque_data, name) if type == "TABLE" else []
+
+    def table_get(
+        self,
+        *,
+        attach_opaque_data: AttachData,
+        schema_name: str,
+        name: str,
+        at_unit: str | None,
+        at_value: str | None,
+        transaction_opaque_data: bytes | None,
+    ) -> Table | None:
+        if at_unit is not None:
+            raise ArgumentError(f"Table '{schema_name}.{name}' does not support time travel queries")
+        from vgi_fast.sources.sql.reflect import table_names
+
+        with sql_errors():
+            import sqlalchemy as sa
+
+            names = table_names(sa.inspect(self.database(attach_opaque_data).engine), schema_name)
+        exact = [one for one in names if one == name] or [one for one in names if one.lower() == name.lower()]
+        found = self._tables(attach_opaque_data, schema_name, exact[:1]) if exact else []
+        return found[0] if found else None
+
+    def _tables(self, attach: AttachData, schema: str, names: list[str] | None = None) -> list[Table]:
+        from vgi_fast.sources.sql.reflect import reflect_tables
+
+        with sql_errors(), self.database(attach).engine.connect() as connection:
+            return reflect_tables(self, connection, schema, names)
+
+    # -- changes ----------------------------------------------------------------------------------
+
+    def refusal(self, method: str) -> Exception:
+        what = method.replace("_", " ")
+        if self.read_only:
+            return CatalogReadOnlyError(f"Cannot {what}: catalog is read-only")
+        return ArgumentError(f"{what} is not passed on to the database; run it there, then CALL vgi_clear_cache()")

@@ -1,0 +1,203 @@
+"""One database as this process reaches it: engines, connections, and rows as Arrow batches."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from vgi_fast.errors import ArgumentError, StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
+    import sqlalchemy as sa
+
+    from vgi_fast.wire.arrow import Field
+
+__all__ = ["Database", "sql_errors"]
+
+FETCH_ROWS: Final = 16_384
+ADBC_BATCH_BYTES: Final = 1 << 20
+_BATCH_SIZE_OPTION: Final = "adbc.postgresql.batch_size_hint_bytes"
+
+
+class Database:
+    """Made from a URL, or from an engine of the author's. Connections are opened when first needed, by any thread.
+
+    PostgreSQL is read through ADBC where that is installed: COPY in binary form, decoded to Arrow in C. An author's own engine
+    may connect in its own way, so it is not bypassed.
+    """
+
+    def __init__(self, given: str | sa.URL | sa.Engine, use_adbc: bool | None = None) -> None:
+        import sqlalchemy as sa
+
+        self._lock = Lock()
+        self._idle: list[Any] = []
+        own = not isinstance(given, sa.Engine)
+        self._engine = None if own else given
+        self.url = sa.make_url(given) if own else given.url
+        if use_adbc and self.url.get_backend_name() != "postgresql":
+            raise ArgumentError(f"ADBC is used for PostgreSQL, not for {self.url.get_backend_name()}")
+        if use_adbc is None:
+            use_adbc = own and self.url.get_backend_name() == "postgresql" and _has_adbc()
+        self._use_adbc = use_adbc
+        self._literals: Any = None
+
+    @property
+    def dialect_name(self) -> str:
+        return self.url.get_backend_name()
+
+    @property
+    def engine(self) -> sa.Engine:
+        with self._lock:
+            if self._engine is None:
+                import sqlalchemy as sa
+
+                self._engine = sa.create_engine(self.url)
+                if self.dialect_name == "sqlite":
+                    sa.event.listen(self._engine, "connect", _prepare_sqlite)
+            return self._engine
+
+    def sql(self, statement: sa.Select[Any]) -> str:
+        """The text that is sent through ADBC. COPY takes no parameters, so values are written into it by SQLAlchemy."""
+        if self._literals is None:
+            from sqlalchemy.dialects import postgresql
+
+            # Named parameters, so that a percent sign is one; backslashes mean nothing in standard strings, see below.
+            self._literals = postgresql.dialect(paramstyle="named")
+            self._literals._backslash_escapes = False
+        return str(statement.compile(dialect=self._literals, compile_kwargs={"literal_binds": True}))
+
+    def shown(self, statement: sa.Select[Any]) -> str:
+        """For logs: what the server gets."""
+        return self.sql(statement) if self._use_adbc else str(statement.compile(self.engine))
+
+    def fetch(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
+        """Batches in the given types. Leaving the loop early gives the server's work up."""
+        with sql_errors():
+            yield from self._fetch_adbc(statement, fields) if self._use_adbc else self._fetch_rows(statement, fields)
+
+    def _fetch_rows(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
+        with self.engine.connect() as connection:
+            yield from row_batches(connection, statement, fields)
+
+    def _fetch_adbc(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        schema = pa.schema([pa.field(field) for field in fields])
+        connection = self._adbc_connection()
+        finished = False
+        try:
+            with connection.cursor() as cursor:
+                cursor.adbc_statement.set_options(**{_BATCH_SIZE_OPTION: str(ADBC_BATCH_BYTES)})
+                cursor.execute(self.sql(statement))
+                for batch in cursor.fetch_record_batch():
+                    if batch.num_rows:
+                        yield _as_declared(batch, schema)
+            finished = True
+        finally:
+            if finished:
+                with self._lock:
+                    self._idle.append(connection)
+            else:
+                # In the middle of a COPY: the server would send all the rest first.
+                _quietly(connection.adbc_cancel)
+                _quietly(connection.close)
+
+    def _adbc_connection(self) -> Any:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        from adbc_driver_postgresql import dbapi
+
+        connection = dbapi.connect(
+            self.url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
+        )
+        with connection.cursor() as cursor:
+            cursor.execute("SET standard_conforming_strings = on")
+        return connection
+
+
+def row_batches(
+    connection: sa.Connection, statement: sa.Select[Any], fields: Sequence[Field]
+) -> Iterator[pa.RecordBatch]:
+    """Any driver's rows, fetched as they are needed."""
+    import pyarrow as pa
+
+    types = [pa.field(field).type for field in fields]
+    names = [field.name for field in fields]
+    options = {"stream_results": True, "max_row_buffer": FETCH_ROWS}
+    with connection.execution_options(**options).execute(statement) as result:
+        for rows in result.partitions(FETCH_ROWS):
+            columns = zip(*rows, strict=True)
+            arrays = [_array(values, type, name) for values, type, name in zip(columns, types, names, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _array(values: Sequence[Any], type: pa.DataType, name: str) -> pa.Array:
+    import pyarrow as pa
+
+    try:
+        return pa.array(values, type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(f"column '{name}' holds what is no {type}", detail=str(error)) from error
+
+
+def _as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """ADBC has its own idea of some types: numbers with a scale come as text."""
+    import pyarrow as pa
+
+    if batch.schema.equals(schema):
+        return batch
+    columns = []
+    for column, field in zip(batch.columns, schema, strict=True):
+        if isinstance(column.type, pa.BaseExtensionType):
+            column = column.storage
+        try:
+            columns.append(column if column.type.equals(field.type) else column.cast(field.type))
+        except pa.ArrowException as error:
+            raise ArgumentError(f"column '{field.name}' holds what is no {field.type}", detail=str(error)) from error
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+@contextmanager
+def sql_errors() -> Iterator[None]:
+    """The database's own words, without SQLAlchemy's wrapping and never with the values of a statement."""
+    try:
+        yield
+    except (ArgumentError, GeneratorExit):
+        raise
+    except Exception as error:
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+        if isinstance(error, DBAPIError):
+            raise _failure(str(error.orig)) from None
+        if isinstance(error, SQLAlchemyError) or type(error).__module__.startswith("adbc_driver_manager"):
+            raise _failure(str(error)) from None
+        raise
+
+
+def _failure(text: str) -> StorageError:
+    first, _, rest = text.strip().partition("\n")
+    return StorageError(f"the database says: {first}", detail=rest.strip() or None)
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    """An UPDATE writes while its own scan still reads; what it changes has to stay out of the file until it commits."""
+    connection.execute("PRAGMA cache_spill = OFF")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _quietly(action: Any) -> None:
+    try:
+        action()
+    except Exception:  # the connection is given up in any case
+        pass
+
+
+def _has_adbc() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("adbc_driver_postgresql") is not None
