@@ -16,6 +16,7 @@ from vgi_fast.errors import (
     ArgumentError,
     ArgumentValidationError,
     DefinitionError,
+    FilterError,
     InternalError,
     MethodNotImplementedError,
     ProtocolError,
@@ -38,10 +39,14 @@ from vgi_fast.functions.context import (
     GlobalInitResponse,
     InitParams,
     Level,
+    OrderHint,
     ProcessParams,
     Projection,
+    SampleHint,
     TableCardinality,
 )
+from vgi_fast.functions.emission import Emit
+from vgi_fast.functions.filters import Bounds, PushdownFilters
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -75,9 +80,11 @@ from vgi_fast.functions.parameters import (
     Setting,
     TableInput,
 )
+from vgi_fast.functions.partitions import partition_field, row_id_field
 from vgi_fast.functions.scalar import ScalarFunction, scalar
 from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample
+from vgi_fast.functions.statistics import ColumnStatistics, statistics_from_arrow, statistics_from_duckdb
 from vgi_fast.functions.table import (
     TableFunction,
     TableFunctionGenerator,
@@ -109,12 +116,15 @@ __all__ = [
     "Catalog",
     "CatalogSchema",
     "ClientLog",
+    "ColumnStatistics",
     "Const",
     "ConstParam",
     "DataType",
     "Date",
     "DefinitionError",
+    "Emit",
     "Field",
+    "FilterError",
     "Float32",
     "Float64",
     "FunctionExample",
@@ -128,6 +138,7 @@ __all__ = [
     "Level",
     "MethodNotImplementedError",
     "MonthDayNano",
+    "OrderHint",
     "OutputCollector",
     "OutputLength",
     "Param",
@@ -135,10 +146,12 @@ __all__ = [
     "Projection",
     "ProtocolError",
     "ProtocolVersionError",
+    "PushdownFilters",
     "RecordBatch",
     "RemoteError",
     "Returns",
     "RowCountMismatchError",
+    "SampleHint",
     "ScalarFunction",
     "Schema",
     "SchemaValidationError",
@@ -167,6 +180,10 @@ __all__ = [
     "Worker",
     "bind_fixed_schema",
     "init_single_worker",
+    "partition_field",
+    "row_id_field",
     "scalar",
+    "statistics_from_arrow",
+    "statistics_from_duckdb",
     "table",
 ]
