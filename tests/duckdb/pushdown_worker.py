@@ -39,7 +39,7 @@ def data() -> dict[str, Any]:
         "bin": pa.array([None if n is None else bytes([n % 256, 0]) for n in some]),
         "dec": pa.array([None if n is None else Decimal(n - 200).scaleb(-2) for n in some], pa.decimal128(10, 2)),
         "day": pa.array([None if n is None else dt.date(2024, 1, 1) + dt.timedelta(n) for n in some]),
-        "at": pa.array([None if n is None else dt.datetime(2024, 1, 1) + dt.timedelta(hours=n) for n in some]),
+        "ts": pa.array([None if n is None else dt.datetime(2024, 1, 1) + dt.timedelta(hours=n) for n in some]),
         "zoned": pa.array(
             [None if n is None else dt.datetime(2024, 1, 1) + dt.timedelta(hours=n) for n in some],
             pa.timestamp("us", "America/New_York"),

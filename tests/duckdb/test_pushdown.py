@@ -43,7 +43,7 @@ PREDICATES: Final = [
     "sv LIKE 'text number 1%'", "sv = 'text number 7'", "sv > 'text number 4'", "ds = 'red'", "ds <> 'red'", "ds > 'c'",
     "ds IN ('red', 'blue')", "ds NOT IN ('red')", "bin = '\\x05\\x00'::BLOB", "bin > '\\xF0'::BLOB",
     "dec > 1.5", "dec = -0.5", "dec IN (0.01, 0.02, 1)", "day < DATE '2024-03-01'", "day < DATE 'infinity'",
-    "at >= TIMESTAMP '2024-01-10 05:00:00'", "at < TIMESTAMP 'infinity'", "zoned > TIMESTAMPTZ '2024-01-05 00:00:00+00'",
+    "ts >= TIMESTAMP '2024-01-10 05:00:00'", "ts < TIMESTAMP 'infinity'", "zoned > TIMESTAMPTZ '2024-01-05 00:00:00+00'",
     "st.x = 3", "st.x > 3 AND st.x < 7", "st.m.y = 'y2'", "st.m.y > 'y1'", "n = 3 OR n = 9 OR n > 490",
     "n IS NULL", "i8 IS NULL", "i8 IS NOT NULL", "i8 = 5 OR i8 IS NULL", "(n = 1 AND s = 'é1') OR (n = 2 AND s = 'z2')",
     "i8 IS DISTINCT FROM NULL OR i8 = 3", "starts_with(s, 'A')", "contains(sv, '5')", "suffix(sv, '5')", "s LIKE '%1%2%'",

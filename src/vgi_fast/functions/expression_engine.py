@@ -12,7 +12,7 @@ from vgi_fast.errors import FilterError
 from vgi_fast.functions import expressions as ex
 from vgi_fast.functions.filters import SYMBOLS
 from vgi_fast.wire import keys
-from vgi_fast.wire.arrow import RecordBatch, Schema
+from vgi_fast.wire.arrow import RecordBatch, Schema, decode_stream, encode_stream
 
 if TYPE_CHECKING:
     from vgi_fast.wire.arrow import Array, Field
@@ -84,6 +84,9 @@ class EngineFilter:
         if isinstance(node, ex.ColumnNode):
             return "ST_GeomFromWKB(v)" if self._is_geometry else "v"
         if isinstance(node, ex.ConstantNode):
+            if isinstance(node.value, str) and "\0" not in node.value:
+                # Names of members and patterns have to be constants of the statement.
+                return "'" + node.value.replace("'", "''") + "'"
             self._constants.append(node)
             name = f"k{len(self._constants) - 1}"
             return f"ST_GeomFromWKB({name})" if node.is_geometry else name
@@ -105,7 +108,11 @@ class EngineFilter:
 
         if self._connection is None:
             self._prepare()
-        self._source.batch = RecordBatch(self._schema, [batch.column(self._position)], batch.num_rows)
+        source = RecordBatch(self._schema, [batch.column(self._position)], batch.num_rows)
+        if self._schema.fields[0].type.children:
+            # DuckDB 1.5 misreads members of a slice of structs; written and read again there is no slice.
+            source = decode_stream(encode_stream(self._schema, [source]))[1][0]
+        self._source.batch = source
         try:
             answer = self._connection.execute("EXECUTE passes").to_arrow_table()
         except duckdb.Error as error:
