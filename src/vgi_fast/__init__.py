@@ -23,6 +23,7 @@ from vgi_fast.errors import (
     ArgumentValidationError,
     CatalogReadOnlyError,
     DefinitionError,
+    FilterError,
     InternalError,
     MethodNotImplementedError,
     ProtocolError,
@@ -45,12 +46,16 @@ from vgi_fast.functions.context import (
     GlobalInitResponse,
     InitParams,
     Level,
+    OrderHint,
     ProcessParams,
     Projection,
+    SampleHint,
     TableCardinality,
     WriteOptions,
 )
+from vgi_fast.functions.emission import Emit
 from vgi_fast.functions.exchange import TableWriteFunction
+from vgi_fast.functions.filters import Bounds, PushdownFilters
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -84,9 +89,11 @@ from vgi_fast.functions.parameters import (
     Setting,
     TableInput,
 )
+from vgi_fast.functions.partitions import partition_field, row_id_field
 from vgi_fast.functions.scalar import ScalarFunction, scalar
 from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample
+from vgi_fast.functions.statistics import ColumnStatistics, statistics_from_arrow, statistics_from_duckdb
 from vgi_fast.functions.table import (
     TableFunction,
     TableFunctionGenerator,
@@ -128,6 +135,7 @@ __all__ = [
     "CatalogReadOnlyError",
     "CatalogSchema",
     "ClientLog",
+    "ColumnStatistics",
     "ColumnStatisticsInput",
     "CompanionCatalog",
     "Const",
@@ -135,7 +143,9 @@ __all__ = [
     "DataType",
     "Date",
     "DefinitionError",
+    "Emit",
     "Field",
+    "FilterError",
     "Float32",
     "Float64",
     "ForeignKeyDef",
@@ -152,6 +162,7 @@ __all__ = [
     "Macro",
     "MethodNotImplementedError",
     "MonthDayNano",
+    "OrderHint",
     "OutputCollector",
     "OutputLength",
     "Param",
@@ -159,12 +170,14 @@ __all__ = [
     "Projection",
     "ProtocolError",
     "ProtocolVersionError",
+    "PushdownFilters",
     "ReadOnlyCatalogInterface",
     "RecordBatch",
     "Release",
     "RemoteError",
     "Returns",
     "RowCountMismatchError",
+    "SampleHint",
     "ScalarFunction",
     "ScanBranch",
     "ScanBranches",
@@ -205,6 +218,10 @@ __all__ = [
     "data_table",
     "encode_statistics",
     "init_single_worker",
+    "partition_field",
+    "row_id_field",
     "scalar",
+    "statistics_from_arrow",
+    "statistics_from_duckdb",
     "table",
 ]

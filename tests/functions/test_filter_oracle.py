@@ -44,7 +44,7 @@ def test_same_rows_as_duckdb(oracle: "duckdb.DuckDBPyConnection", name: str) -> 
             wanted = [row[k] for row in expected]
             assert mask == wanted, (
                 f"{name}, seed {seed}: {predicate.sql} over {cases.table.column(0).type}; {filters!r}\n"
-                f"{[v for v, a, b in zip(cases.table.column(0).to_pylist(), mask, wanted) if a != b][:5]}"
+                f"{[v for v, a, b in zip(cases.table.column(0).to_pylist(), mask, wanted, strict=True) if a != b][:5]}"
             )
             if plan is not None and k % 8 == 0:
                 kept = plan.apply(batch).column(0).to_pylist()

@@ -6,17 +6,18 @@ The statement is prepared once for a stream; each batch is then one execution ov
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from vgi_fast.errors import FilterError
+from vgi_fast.functions import expressions as ex
+from vgi_fast.functions.filters import SYMBOLS
+from vgi_fast.wire import keys
+from vgi_fast.wire.arrow import RecordBatch, Schema, decode_stream, encode_stream
 
 if TYPE_CHECKING:
-    from vgi_fast.functions.expressions import ExpressionNode
-    from vgi_fast.wire.arrow import Field, RecordBatch
+    from vgi_fast.wire.arrow import Array, Field
 
 __all__ = ["EngineFilter", "engine_is_installed"]
-
-_COLUMN: Final = "v"
 
 
 def engine_is_installed() -> bool:
@@ -25,18 +26,35 @@ def engine_is_installed() -> bool:
 
 
 class _Source:
-    """What the prepared statement reads: the batch at hand."""
+    """What the prepared statement reads: the column at hand."""
 
-    table: Any = None
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        self.batch: RecordBatch | None = None
+
+    def __arrow_c_schema__(self) -> object:
+        return self._schema.__arrow_c_schema__()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        import pyarrow as pa
+
+        if self.batch is None:
+            raise FilterError("a filter was evaluated without a batch")
+        return pa.table(self.batch.to_arrow()).__arrow_c_stream__(requested_schema)
 
 
 class EngineFilter:
     """A function of batches that gives the boolean column of an expression."""
 
-    def __init__(self, expression: ExpressionNode, position: int, field: Field) -> None:
+    def __init__(self, expression: ex.ExpressionNode, position: int, field: Field) -> None:
         self._expression = expression
         self._position = position
-        self._field = field
+        self._is_geometry = field.metadata.get(keys.EXTENSION_NAME) == keys.WKB
+        self._shown = expression.literal_sql(field.name)
+        metadata = {} if self._is_geometry else field.metadata
+        self._schema = Schema([type(field)("v", field.type, True, metadata)])  # type: ignore[arg-type]
+        self._source = _Source(self._schema)
+        self._constants: list[ex.ConstantNode] = []
         self._connection: Any = None
 
     def _prepare(self) -> None:
@@ -44,32 +62,73 @@ class EngineFilter:
             import duckdb
         except ImportError:
             raise FilterError(
-                f"the filter {self._expression.literal_sql(self._field.name)} needs DuckDB in the worker",
-                hint="pip install duckdb",
+                f"the filter {self._shown} needs DuckDB in the worker", hint="pip install duckdb"
             ) from None
-        connection = duckdb.connect(config={"threads": 1})
-        if self._is_spatial(self._expression):
-            try:
+        connection = duckdb.connect(config={"threads": 1, "TimeZone": "UTC"})
+        sql = self._sql(self._expression)
+        try:
+            if "ST_GeomFromWKB" in sql:
                 connection.execute("LOAD spatial")
-            except duckdb.Error as error:
-                raise FilterError(f"the filter needs DuckDB's spatial extension: {error}") from error
-        self._sql, self._values = self._expression.to_sql(_COLUMN)
+            connection.register("source", self._source)
+            tables = "source"
+            if self._constants:
+                connection.register("constants", _table(self._constants))
+                tables = "source, constants"
+            self._source.batch = RecordBatch.from_pydict(self._schema, {"v": []})
+            connection.execute(f"PREPARE passes AS SELECT ({sql})::BOOLEAN FROM {tables}")
+        except duckdb.Error as error:
+            raise FilterError(f"the filter {self._shown} cannot be evaluated: {error}") from error
         self._connection = connection
 
-    def _is_spatial(self, node: ExpressionNode) -> bool:
-        return getattr(node, "is_geometry", False) or any(self._is_spatial(child) for child in node.children)
+    def _sql(self, node: ex.ExpressionNode) -> str:
+        if isinstance(node, ex.ColumnNode):
+            return "ST_GeomFromWKB(v)" if self._is_geometry else "v"
+        if isinstance(node, ex.ConstantNode):
+            if isinstance(node.value, str) and "\0" not in node.value:
+                # Names of members and patterns have to be constants of the statement.
+                return "'" + node.value.replace("'", "''") + "'"
+            self._constants.append(node)
+            name = f"k{len(self._constants) - 1}"
+            return f"ST_GeomFromWKB({name})" if node.is_geometry else name
+        parts = [self._sql(child) for child in node.children]
+        if isinstance(node, ex.ComparisonNode):
+            return f"({parts[0]} {SYMBOLS[node.op]} {parts[1]})"
+        if isinstance(node, ex.ConjunctionNode):
+            return "(" + f" {node.word} ".join(parts) + ")" if parts else str(node.word == "and")
+        assert isinstance(node, ex.FunctionNode)
+        if len(parts) == 2 and not any(letter.isalnum() or letter == "_" for letter in node.name):
+            return f"({parts[0]} {node.name} {parts[1]})"
+        # Quoted: the name comes from a peer.
+        return '"' + node.name.replace('"', '""') + f'"({", ".join(parts)})'
 
-    def __call__(self, batch: RecordBatch) -> Any:
-        import pyarrow as pa
+    def __call__(self, batch: RecordBatch) -> Array:
+        import duckdb
+
+        from vgi_fast.wire.arrow import Array
 
         if self._connection is None:
             self._prepare()
-        column = batch.column(self._position).to_arrow()
-        connection = self._connection
-        source = pa.table({_COLUMN: column})
-        connection.register("source", source)
+        source = RecordBatch(self._schema, [batch.column(self._position)], batch.num_rows)
+        if self._schema.fields[0].type.children:
+            # DuckDB 1.5 misreads members of a slice of structs; written and read again there is no slice.
+            source = decode_stream(encode_stream(self._schema, [source]))[1][0]
+        self._source.batch = source
         try:
-            answer = connection.execute(f"SELECT ({self._sql})::BOOLEAN FROM source", self._values).to_arrow_table()
+            answer = self._connection.execute("EXECUTE passes").to_arrow_table()
+        except duckdb.Error as error:
+            raise FilterError(f"the filter {self._shown} failed: {error}") from error
         finally:
-            connection.unregister("source")
-        return answer.column(0).combine_chunks()
+            self._source.batch = None
+        return Array.from_arrow(answer.column(0).combine_chunks())
+
+
+def _table(constants: list[ex.ConstantNode]) -> Any:
+    import pyarrow as pa
+
+    fields, arrays = [], []
+    for index, node in enumerate(constants):
+        field = node.constant.field
+        metadata = {} if node.is_geometry else field.metadata
+        fields.append(type(field)(f"k{index}", field.type, True, metadata))  # type: ignore[arg-type]
+        arrays.append(node.constant.array)
+    return pa.table(RecordBatch(Schema(fields), arrays, 1).to_arrow())

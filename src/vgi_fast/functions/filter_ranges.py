@@ -404,7 +404,8 @@ def key_array(column: Storage, values: Array, field: Field) -> Array:
         and (column.scale, column.tick) == (given.scale, given.tick)
     )
     same_floats = column.kind == given.kind == "float" and column.type == given.type
-    both_text = column.kind == given.kind == "text"
+    fixed = "fixed_size_binary" in (column.type.kind, given.type.kind)
+    both_text = column.kind == given.kind == "text" and (not fixed or column.type == given.type)
     if (same_numbers or same_floats or both_text) and values.type.kind not in ("dictionary", "run_end_encoded"):
         return values
     if column.kind == "uuid" or column.kind == "text":

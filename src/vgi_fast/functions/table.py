@@ -203,6 +203,14 @@ class TableSpec(FunctionSpec):
         check_declaration(schema, self.options.partition_kind, self.where)
         return schema
 
+    @property
+    def has_statistics(self) -> bool:
+        return "statistics" in self.hooks or self.options.statistics is not None
+
+    @property
+    def explains(self) -> bool:
+        return "dynamic_to_string" in self.hooks or self.options.dynamic_to_string is not None
+
     def statistics(self, params: BindParams[Any]) -> Any:
         """What the author gives, or None."""
         if "statistics" in self.hooks:

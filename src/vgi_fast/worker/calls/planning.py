@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vgi_fast.functions.statistics import encoded
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.bind import bind_params
@@ -23,14 +24,32 @@ def cardinality(call: Call, row: dict[str, Any]) -> bytes | Reply:
     return encode({"estimate": answer.estimate, "max": answer.max}, call.generation)
 
 
-def statistics(call: Call, row: dict[str, Any]) -> Reply:
-    """None known: the optional result is absent."""
-    return call.reply(None, lambda: None)
+def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply | None:
+    """Absent where nothing is known."""
+    request = records.TABLE_FUNCTION_STATISTICS_REQUEST.decode(row["request"], call.generation)
+    invocation = call.service.invocations.understand(request["bind_call"], call.generation)
+    spec = invocation.spec
+    if not isinstance(spec, TableSpec) or not spec.has_statistics:
+        return call.reply(None, lambda: None)
+    params = bind_params(call, invocation)
+    given = spec.statistics(params)
+    return None if given is None else encoded(given, spec.bind(params).output_schema.names, spec.where)
 
 
-def dynamic_to_string(call: Call, row: dict[str, Any]) -> Reply:
-    """Nothing to show; never an error, also for an execution that this process has not seen."""
+def dynamic_to_string(call: Call, row: dict[str, Any]) -> bytes | Reply:
+    """Never an error, also for an execution that this process has not seen."""
     encode = records.TABLE_FUNCTION_DYNAMIC_TO_STRING_RESPONSE.encode
+    try:
+        request = records.TABLE_FUNCTION_DYNAMIC_TO_STRING_REQUEST.decode(row["request"], call.generation)
+        invocation = call.service.invocations.understand(request["bind_call"], call.generation)
+        spec = invocation.spec
+        if isinstance(spec, TableSpec) and spec.explains:
+            shown = spec.dynamic_to_string(bind_params(call, invocation), request["global_execution_id"])
+            pairs = list(dict(shown or {}).items())
+            keys, values = [str(key) for key, _ in pairs], [str(value) for _, value in pairs]
+            return encode({"keys": keys, "values": values}, call.generation)
+    except Exception as error:
+        call.service.log.write("WARNING", "vgi.worker", f"{type(error).__name__} in dynamic_to_string: {error}")
     return call.reply(None, lambda: encode({"keys": [], "values": []}, call.generation))
 
 
