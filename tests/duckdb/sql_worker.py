@@ -1,4 +1,7 @@
-"""Serves the database whose URL is the first argument; further ones are keywords of the catalog, as JSON."""
+"""Serves the database whose URL is the first argument.
+
+The second one is the options of the catalog as JSON, the third the path of a socket to listen on.
+"""
 
 import json
 import sys
@@ -7,5 +10,6 @@ from vgi_fast import Worker
 from vgi_fast.sources.sql import SqlAlchemyCatalog
 
 if __name__ == "__main__":
-    options = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
-    Worker("sql", catalogs=[SqlAlchemyCatalog(sys.argv[1], name="db", log_sql=True, **options)]).run([])
+    url, options, *path = sys.argv[1:]
+    catalog = SqlAlchemyCatalog(url, name="db", log_sql=True, **json.loads(options))
+    Worker("sql", catalogs=[catalog]).run(["--unix", *path] if path else [])

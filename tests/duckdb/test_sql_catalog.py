@@ -3,11 +3,12 @@
 import datetime as dt
 import json
 import os
-import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pytest
@@ -22,6 +23,10 @@ WORKER: Final = Path(__file__).parent / "sql_worker.py"
 
 SHOP: Final = {
     "sqlite": """
+        DROP VIEW IF EXISTS names;
+        DROP TABLE IF EXISTS orders;
+        DROP TABLE IF EXISTS customers;
+        DROP TABLE IF EXISTS "Odd ""Name%s";
         CREATE TABLE customers (
             id INTEGER PRIMARY KEY, name VARCHAR(40) NOT NULL, email TEXT UNIQUE, born DATE, vip BOOLEAN NOT NULL DEFAULT false
         );
@@ -34,6 +39,8 @@ SHOP: Final = {
         CREATE TABLE "Odd ""Name%s" ("Mixed Case" TEXT, "a%b" INTEGER, "select" INTEGER);
     """,
     "postgresql": """
+        DROP SCHEMA public CASCADE;
+        CREATE SCHEMA public;
         CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
         CREATE TABLE customers (
             id SERIAL PRIMARY KEY, name VARCHAR(40) NOT NULL, email TEXT UNIQUE, born DATE, vip BOOLEAN NOT NULL DEFAULT false
@@ -63,11 +70,52 @@ ROWS: Final = """
 """
 
 
+class Workers:
+    """Worker processes on sockets, one per way of serving, for all tests: starting one takes longer than a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: dict[str, tuple[subprocess.Popen[str], Path]] = {}
+
+    def location(self, url: str, options: dict[str, Any]) -> str:
+        key = json.dumps([url, options])
+        if key not in self._running:
+            path = self._folder / f"{len(self._running)}.sock"
+            command = [sys.executable, "-W", "error", str(WORKER), url, json.dumps(options), str(path)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            self._running[key] = process, path
+            assert process.stdout is not None
+            assert str(path) in process.stdout.readline()
+        return f"unix://{self._running[key][1]}"
+
+    def stop(self) -> None:
+        for process, _ in self._running.values():
+            process.terminate()
+            assert process.stdout is not None
+            process.stdout.close()
+            process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """Short: the path of a socket has its limit."""
+    with TemporaryDirectory(prefix="vgi") as made:
+        yield Path(made)
+
+
+@pytest.fixture(scope="module")
+def workers(folder: Path) -> Iterator[Workers]:
+    made = Workers(folder)
+    yield made
+    made.stop()
+
+
 class Database:
     """One database, and DuckDB with it attached as ``db``."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, workers: Workers) -> None:
         self.url = url
+        self._workers = workers
         self.engine = sa.create_engine(url)
         self.postgres = self.engine.dialect.name == "postgresql"
         self._connections: list[Any] = []
@@ -77,8 +125,8 @@ class Database:
         self._connections.append(connection)
         connection.execute(f"LOAD {quoted(os.environ[EXTENSION])}")
         connection.execute("SET TimeZone = 'UTC'")
-        command = shlex.join([sys.executable, "-W", "error", str(WORKER), self.url, json.dumps(options)])
-        connection.execute(f"ATTACH 'db' AS db (TYPE vgi, LOCATION {quoted(command)} {extra})")
+        location = self._workers.location(self.url, options)
+        connection.execute(f"ATTACH 'db' AS db (TYPE vgi, LOCATION {quoted(location)} {extra})")
         return lambda statement, *parameters: connection.execute(statement, list(parameters)).fetchall()
 
     def run(self, script: str) -> None:
@@ -102,18 +150,19 @@ Run = Callable[..., list[tuple[Any, ...]]]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, folder: Path, workers: Workers) -> Iterator[Database]:
     if not os.environ.get(EXTENSION):
         pytest.skip(f"{EXTENSION} is not set: it names the file of DuckDB's vgi extension")
     if request.param == "sqlite":
-        made = Database(f"sqlite:///{tmp_path / 'shop.db'}")
+        made = Database(f"sqlite:///{folder / 'shop.db'}", workers)
     else:
         url = os.environ.get(POSTGRES)
         if not url:
-            pytest.skip(f"{POSTGRES} is not set: it is the URL of a PostgreSQL database whose schema public may be replaced")
+            pytest.skip(
+                f"{POSTGRES} is not set: it is the URL of a PostgreSQL database whose schema public may be replaced"
+            )
         pytest.importorskip("psycopg")
-        made = Database(url)
-        made.run("DROP SCHEMA public CASCADE;\nCREATE SCHEMA public;\n")
+        made = Database(url, workers)
     made.run(SHOP[request.param].replace("\n        ", "\n") + ";\n" + ROWS)
     yield made
     made.close()
@@ -135,7 +184,7 @@ def run(database: Database) -> Run:
 
 
 def test_tables_and_columns(run: Run, database: Database) -> None:
-    found = dict(run("SELECT name, column_types FROM (SHOW ALL TABLES) WHERE database = 'db'"))
+    found: dict[str, Any] = dict(run("SELECT name, column_types FROM (SHOW ALL TABLES) WHERE database = 'db'"))
     assert set(found) - {"types"} == {"customers", "orders", "names", 'Odd "Name%s'}
     integer = "INTEGER" if database.postgres else "BIGINT"
     assert found["customers"] == [integer, "VARCHAR", "VARCHAR", "DATE", "BOOLEAN"]
@@ -145,22 +194,30 @@ def test_tables_and_columns(run: Run, database: Database) -> None:
 
 def test_constraints_and_defaults(run: Run) -> None:
     rows = run("SELECT constraint_type, constraint_column_names FROM duckdb_constraints() WHERE table_name = 'orders'")
-    found = {(kind, *names) for kind, names in rows}
+    found: set[Any] = {(kind, *names) for kind, names in rows}
     assert {("PRIMARY KEY", "customer_id", "line"), ("FOREIGN KEY", "customer_id"), ("CHECK", "line")} <= found
-    rows = run("SELECT constraint_type, constraint_column_names FROM duckdb_constraints() WHERE table_name = 'customers'")
+    rows = run(
+        "SELECT constraint_type, constraint_column_names FROM duckdb_constraints() WHERE table_name = 'customers'"
+    )
     found = {(kind, *names) for kind, names in rows}
     assert {("PRIMARY KEY", "id"), ("NOT NULL", "name"), ("UNIQUE", "email")} <= found
-    assert ("note", "'none'") in run("SELECT column_name, column_default FROM duckdb_columns() WHERE table_name = 'orders'")
+    assert ("note", "'none'") in run(
+        "SELECT column_name, column_default FROM duckdb_columns() WHERE table_name = 'orders'"
+    )
 
 
 def test_comments(postgres: Database) -> None:
     run = postgres.attach()
     assert run("SELECT comment FROM duckdb_tables() WHERE table_name = 'customers'") == [("Who buys",)]
-    assert ("born", "The day") in run("SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'customers'")
+    assert ("born", "The day") in run(
+        "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'customers'"
+    )
 
 
 def test_cardinality(postgres: Database) -> None:
-    postgres.run("INSERT INTO customers (name) SELECT 'x' FROM generate_series(1, 5000);\nANALYZE customers;\n")
+    postgres.run(
+        "INSERT INTO customers (id, name) SELECT i, 'x' FROM generate_series(11, 5010) AS g(i);\nANALYZE customers;\n"
+    )
     (plan,) = postgres.attach()("EXPLAIN SELECT * FROM db.customers")
     assert "~5,003 rows" in plan[1]
 
@@ -202,7 +259,9 @@ def test_types_of_postgres(postgres: Database) -> None:
             '1 month 2 days 3 seconds', 'ab', '{"a": 1}', 'ok', '10.0.0.1', '{1,NULL,3}', '{a,NULL}', B'101', '01:02:03+01')
     """)
     for adbc in (True, False):
-        (row,) = postgres.attach(adbc=adbc)("SELECT * REPLACE (zoned::TIMESTAMP AS zoned, span::VARCHAR AS span) FROM db.types")
+        (row,) = postgres.attach(adbc=adbc)(
+            "SELECT * REPLACE (zoned::TIMESTAMP AS zoned, span::VARCHAR AS span) FROM db.types"
+        )
         assert row == (
             "00000000-0000-0000-0000-00000000000a", 1, 5_000_000_000, 1.5, 1.25, dt.datetime(2024, 1, 2, 1, 4, 5), dt.time(12, 34, 56),
             "1 month 2 days 00:00:03" if adbc else row[7], "ab", '{"a": 1}', "ok", "10.0.0.1/32", [1, None, 3], ["a", None], "101",
@@ -267,7 +326,9 @@ def test_update_by_key(run: Run, database: Database) -> None:
 def test_update_by_address(run: Run, database: Database) -> None:
     """The key has two columns."""
     assert run("UPDATE db.orders SET price = price + 1, note = 'up' WHERE customer_id = 1") == [(2,)]
-    assert [tuple(map(str, row)) for row in database.rows("SELECT line, note FROM orders ORDER BY customer_id, line")] == [
+    assert [
+        tuple(map(str, row)) for row in database.rows("SELECT line, note FROM orders ORDER BY customer_id, line")
+    ] == [
         ("1", "up"),
         ("2", "up"),
         ("1", "y"),
@@ -275,7 +336,7 @@ def test_update_by_address(run: Run, database: Database) -> None:
 
 
 def test_update_all_of_many(run: Run, database: Database) -> None:
-    run("INSERT INTO db.customers (id, name) SELECT i, repeat('long', 20) FROM range(100, 20100) r(i)")
+    run("INSERT INTO db.customers (id, name) SELECT i, repeat('long', 10) FROM range(100, 20100) r(i)")
     assert run("UPDATE db.customers SET name = 'short' WHERE id >= 100") == [(20_000,)]
     assert database.rows("SELECT count(*) FROM customers WHERE name = 'short'") == [(20_000,)]
 
@@ -300,7 +361,9 @@ def test_returning(run: Run, database: Database) -> None:
 def test_statement_is_all_or_nothing(run: Run, database: Database) -> None:
     """The last of many rows, chunks after the first, is refused."""
     with pytest.raises(duckdb.Error, match="the database says"):
-        run("INSERT INTO db.customers (id, name) SELECT CASE WHEN i = 9000 THEN 1 ELSE i END, 'x' FROM range(100, 9001) r(i)")
+        run(
+            "INSERT INTO db.customers (id, name) SELECT CASE WHEN i = 9000 THEN 1 ELSE i END, 'x' FROM range(100, 9001) r(i)"
+        )
     assert database.rows("SELECT count(*) FROM customers") == [(3,)]
     with pytest.raises(duckdb.Error, match="the database says"):
         run("DELETE FROM db.customers")  # some have orders
@@ -331,10 +394,118 @@ def test_types_of_postgres_written(postgres: Database) -> None:
     assert postgres.rows("SELECT doc -> 'k', feeling::text, addr::text, ints, free FROM types") == [
         ([1], "happy", "10.1.0.0/16", [1, 2], Decimal("2.5"))
     ]
-    assert run("UPDATE db.types SET feeling = 'sad', doc = NULL WHERE id = '00000000-0000-0000-0000-00000000000b'") == [(1,)]
+    assert run("UPDATE db.types SET feeling = 'sad', doc = NULL WHERE id = '00000000-0000-0000-0000-00000000000b'") == [
+        (1,)
+    ]
     assert postgres.rows("SELECT feeling::text, doc FROM types") == [("sad", None)]
     with pytest.raises(duckdb.Error, match="the database says: .*mood"):
         run("UPDATE db.types SET feeling = 'weird'")
+
+
+# ---- tables that come and go ----
+
+
+def test_create_and_drop(run: Run, database: Database) -> None:
+    run("""
+        CREATE TABLE db.made (
+            id BIGINT PRIMARY KEY, name VARCHAR NOT NULL, price DECIMAL(8, 2) DEFAULT 1.5, at_day DATE, UNIQUE (name, price)
+        )
+    """)
+    run("INSERT INTO db.made (id, name) VALUES (1, 'a')")
+    assert [(name, float(price)) for name, price in database.rows("SELECT name, price FROM made")] == [("a", 1.5)]
+    keys = sa.inspect(database.engine).get_pk_constraint("made")["constrained_columns"]
+    assert keys == ["id"]
+    with pytest.raises(duckdb.Error, match="already exists"):
+        run("CREATE TABLE db.made (x INTEGER)")
+    run("CREATE TABLE IF NOT EXISTS db.made (x INTEGER)")
+    run("DROP TABLE db.made")
+    with pytest.raises(duckdb.Error, match="does not exist"):
+        run("FROM db.made")
+
+
+def test_create_table_as(run: Run, database: Database) -> None:
+    run("CREATE OR REPLACE TABLE db.copied AS SELECT id, upper(name) AS name FROM db.customers")
+    assert database.rows("SELECT name FROM copied ORDER BY id") == [("ANN",), ("BÖ",), ("O'HARA",)]
+    assert run("SELECT count(*) FROM db.copied") == [(3,)]
+    run("DROP TABLE db.copied")
+
+
+def test_what_is_not_passed_on(run: Run) -> None:
+    with pytest.raises(duckdb.Error, match="table column add is not passed on"):
+        run("ALTER TABLE db.customers ADD COLUMN x INTEGER")
+    with pytest.raises(duckdb.Error, match="CHECK .* is not passed on"):
+        run("CREATE TABLE db.made (x INTEGER CHECK (x > 0))")
+
+
+# ---- what the server is asked ----
+
+
+@pytest.mark.parametrize(
+    ("where", "sent"),
+    [
+        ("id = 2", ["id = 2"]),
+        ("id BETWEEN 2 AND 7", [">= 2", "<= 7"]),
+        ("id IN (1, 3, 17)", ["IN (1, 3, 17)"]),
+        ("name = 'Ann'", ["name = 'Ann'"]),
+        ("name > 'An' AND name <= 'B%\\'", ['COLLATE "', "> 'An'", "<= 'B%\\'"]),
+        ("name LIKE 'O''H%'", [">= 'O''H'", "< 'O''I'"]),
+        ("name <> 'Ann' AND vip", ["!= 'Ann'"]),
+        ("id = 1 OR id = 3", ["id = 1 OR", "id = 3"]),
+    ],
+)
+def test_filters(run: Run, where: str, sent: list[str]) -> None:
+    """They arrive, and the answer is DuckDB's own."""
+    everything = run("FROM db.customers")
+    run("CREATE OR REPLACE TEMP TABLE here (id INTEGER, name VARCHAR, email VARCHAR, born DATE, vip BOOLEAN)")
+    for row in everything:
+        run("INSERT INTO here VALUES (?, ?, ?, ?, ?)", *row)
+    run("CALL enable_logging('VGI', level = 'debug')")
+    assert run(f"SELECT id FROM db.customers WHERE {where} ORDER BY id") == run(
+        f"SELECT id FROM here WHERE {where} ORDER BY id"
+    )
+    messages = [" ".join(str(row[0]).split()) for row in run("SELECT message FROM duckdb_logs()")]
+    (statement,) = [one for one in messages if "SELECT" in one and "customers.id AS" in one]
+    for part in sent:
+        assert part in statement
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "placed >= TIMESTAMP '2000-01-01'",
+        "placed = TIMESTAMP '1999-01-01'",
+        "price = 12.5",
+        "price < 0",
+        "weight = 1.5",
+        "weight > 'inf'::DOUBLE",
+        "note = ''",
+        "note > 'w'",
+        "raw IS NULL",
+        "doubled IN (3, 0.5, 7)",
+        "note IS NULL OR note = 'x'",
+    ],
+)
+def test_filters_of_all_types(run: Run, where: str) -> None:
+    run("CREATE OR REPLACE TEMP TABLE here AS FROM db.orders")
+    columns = "customer_id, line, placed, price"
+    expected = run(f"SELECT {columns} FROM here WHERE {where} ORDER BY ALL")
+    assert run(f"SELECT {columns} FROM db.orders WHERE {where} ORDER BY ALL") == expected
+
+
+def test_first_rows(postgres: Database) -> None:
+    """The server sends the first rows, ties included; DuckDB orders them further."""
+    postgres.run("INSERT INTO customers (id, name) SELECT i, 'n' || i % 10 FROM generate_series(11, 1010) AS g(i);\n")
+    run = postgres.attach()
+    run("CALL enable_logging('VGI', level = 'debug')")
+    assert run("SELECT id, name FROM db.customers ORDER BY name, id DESC LIMIT 3") == [
+        (1, "Ann"),
+        (2, "Bö"),
+        (3, "O'Hara"),
+    ]
+    assert run("SELECT id FROM db.customers ORDER BY name DESC, id LIMIT 2") == [(19,), (29,)]
+    messages = " ".join(str(row[0]) for row in run("SELECT message FROM duckdb_logs()"))
+    assert 'ORDER BY public.customers.name COLLATE "C" ASC NULLS LAST' in " ".join(messages.split())
+    assert "WITH TIES" in messages
 
 
 # ---- attaching ----
@@ -347,10 +518,11 @@ def test_live_tables(database: Database) -> None:
     assert run("SELECT extra FROM db.customers") == [(None,)] * 3
 
 
-def test_parts_of_the_url_come_from_attach(database: Database, tmp_path: Path) -> None:
+def test_parts_of_the_url_come_from_attach(database: Database, workers: Workers) -> None:
     target = database.engine.url.database
     assert target is not None
-    hidden = Database(str(database.engine.url.set(database="nowhere").render_as_string(hide_password=False)))
+    url = database.engine.url.set(database="nowhere").render_as_string(hide_password=False)
+    hidden = Database(url, workers)
     try:
         run = hidden.attach(f", database {quoted(target)}", attach_options=["database"])
         assert run("SELECT count(*) FROM db.customers") == [(3,)]
@@ -358,10 +530,10 @@ def test_parts_of_the_url_come_from_attach(database: Database, tmp_path: Path) -
         hidden.close()
 
 
-def test_unreachable_database(tmp_path: Path) -> None:
+def test_unreachable_database(tmp_path: Path, workers: Workers) -> None:
     if not os.environ.get(EXTENSION):
         pytest.skip(f"{EXTENSION} is not set")
-    lost = Database(f"sqlite:///{tmp_path / 'no' / 'folder' / 'x.db'}")
+    lost = Database(f"sqlite:///{tmp_path / 'no' / 'folder' / 'x.db'}", workers)
     run = lost.attach()
     with pytest.raises(duckdb.Error, match="the database says: unable to open database file"):
         run("SELECT * FROM db.t")

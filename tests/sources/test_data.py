@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.fix_memory import Peer, RemoteFailure
+from tests.functions.filter_cases import filter_blob
 from vgi_fast import Catalog, CatalogSchema, ColumnStatisticsInput, DefinitionError, Worker, data_table
 from vgi_fast.wire import records
 from vgi_fast.wire.arrow import decode_row
@@ -106,6 +107,22 @@ def test_lazy_polars_reads_what_is_wanted(demo: Make, tmp_path: Path) -> None:
     assert table.scan(0) == {"a": [1]}
     with pytest.raises(RemoteFailure, match="conversion"):
         table.scan(1)
+
+
+def test_lazy_polars_leaves_out_rows_itself(demo: Make) -> None:
+    """A row that is not asked for is not computed."""
+    pl = pytest.importorskip("polars")
+
+    def refuse(value: int) -> int:
+        if value > 2:
+            raise ValueError("not wanted")
+        return value
+
+    frame = pl.LazyFrame({"a": [1, 2, 3], "s": ["x", "y", "z"]})
+    table = demo(frame.with_columns(b=pl.col("a").map_elements(refuse, return_dtype=pl.Int64)))
+    assert table.scan(0, 2, pushdown_filters=pushed("a", "le", 2)) == {"a": [1, 2], "b": [1, 2]}
+    with pytest.raises(RemoteFailure, match="not wanted"):
+        table.scan(2)
 
 
 def test_pandas_index(demo: Make) -> None:
@@ -297,6 +314,65 @@ def test_live_files_change_the_version(demo: Make, tmp_path: Path, live: bool) -
     assert peer.call("catalog_version")["version"] != before
 
 
+# ---- filters ----
+
+
+def pushed(column: str, op: str, value: Any) -> bytes:
+    node = {"column_name": column, "column_index": 0, "type": "constant", "op": op, "value_ref": 0}
+    return filter_blob([node], pa.table({"v": [value]}))
+
+
+@pytest.mark.parametrize("kind", ["table", "frame", "lazy", "parquet", "csv"])
+def test_filters(demo: Make, tmp_path: Path, kind: str) -> None:
+    data: Any = pa.table({"n": [1, 2, 3, None], "f": [1.0, NAN, 3.0, 4.0], "s": ["a", "b", "b", None]})
+    if kind in ("frame", "lazy"):
+        pl = pytest.importorskip("polars")
+        data = pl.DataFrame(data).lazy() if kind == "lazy" else pl.DataFrame(data)
+    elif kind == "parquet":
+        pq.write_table(data, tmp_path / "x.parquet")
+        data = tmp_path / "x.parquet"
+    elif kind == "csv":
+        from pyarrow import csv
+
+        csv.write_csv(data, tmp_path / "x.csv")
+        data = tmp_path / "x.csv"
+    table = demo(data)
+    assert table.scan(0, 2, pushdown_filters=pushed("n", "gt", 1)) == {"n": [2, 3], "s": ["b", "b"]}
+    assert table.scan(2, pushdown_filters=pushed("s", "ne", "b"))["s"][0] == "a"
+    # NaN is the greatest number, also where Arrow and Parquet think otherwise.
+    found = table.scan(0, 1, pushdown_filters=pushed("f", "gt", 3.5))["n"]
+    assert found == ([None] if kind == "csv" else [2, None])  # a CSV's "nan" is read as null
+
+
+def test_row_groups_that_cannot_match_are_not_read(demo: Make, tmp_path: Path) -> None:
+    """The second one cannot be read at all."""
+    path = tmp_path / "x.parquet"
+    numbers = np.arange(2000, dtype=np.int64)
+    pq.write_table(pa.table({"n": numbers}), path, row_group_size=1000, compression="none", use_dictionary=False)
+    start = pq.read_metadata(path).row_group(1).column(0).data_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[start : start + 64] = b"\xff" * 64
+    path.write_bytes(damaged)
+    table = demo(path)
+    assert table.scan(pushdown_filters=pushed("n", "lt", 5)) == {"n": [0, 1, 2, 3, 4]}
+    with pytest.raises(RemoteFailure):
+        table.scan(pushdown_filters=pushed("n", "gt", 1995))
+
+
+def test_folders_that_cannot_match_are_not_opened(demo: Make, tmp_path: Path) -> None:
+    for year in (2020, 2021):
+        write(tmp_path, f"year={year}/x.parquet", v=[year])
+    table = demo(tmp_path)
+    assert table.schema().names == ["v", "year"]
+    damaged = tmp_path / "year=2021" / "x.parquet"
+    stat = damaged.stat()
+    damaged.write_bytes(b"\0" * stat.st_size)
+    os.utime(damaged, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert table.scan(0, 1, pushdown_filters=pushed("year", "eq", 2020)) == {"v": [2020], "year": [2020]}
+    with pytest.raises(RemoteFailure):
+        table.scan(0, 1, pushdown_filters=pushed("year", "eq", 2021))
+
+
 # ---- sources by authors ----
 
 
@@ -312,6 +388,7 @@ class Squares:
 
     def scan(self, request: Any) -> Iterator[dict[str, Any]]:
         self.requests.append(request.columns)
+        assert request.filters.bounds("n").lower in (None, 2)
         yield {"n": [0, 1], "square": [0, 1]}
         yield {"n": [2, 3], "square": [4, 9]}
 
@@ -321,6 +398,7 @@ def test_own_source(demo: Make) -> None:
     table = demo(source, primary_key="n", comment="Squares", column_comments={"square": "n times n"})
     assert table.scan(1) == {"square": [0, 1, 4, 9]}
     assert source.requests == [["square"]]
+    assert table.scan(0, pushdown_filters=pushed("n", "ge", 2)) == {"n": [2, 3]}
     assert (table.info["cardinality_max"], table.info["comment"]) == (4, "Squares")
     assert table.info["primary_key_constraints"] == [[0]]
     assert table.schema().field("square").metadata == {b"comment": b"n times n"}

@@ -23,6 +23,7 @@ from vgi_fast.errors import ArgumentError, DefinitionError, ProtocolError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import GlobalInitResponse, TableCardinality
+from vgi_fast.functions.filters import NO_FILTERS
 from vgi_fast.functions.output import GeneratorProducer
 from vgi_fast.functions.signature import BY_KEYWORD, NAMED, Parameter, Signature, Slot
 from vgi_fast.functions.spec import FunctionOptions, FunctionSpec
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.catalog.statistics import ColumnStatisticsInput
     from vgi_fast.functions.context import BindParams, ProcessParams
+    from vgi_fast.functions.filters import PushdownFilters
     from vgi_fast.functions.output import Producer
     from vgi_fast.wire.arrow import Schema
 
@@ -46,16 +48,18 @@ STATE: Final = "state"
 
 
 class ScanRequest:
-    """What a query wants of a source. A source gives at least these columns; further ones are dropped."""
+    """What a query wants of a source. A source gives at least these columns and rows; what is too much is dropped."""
 
-    __slots__ = ("columns",)
+    __slots__ = ("columns", "filters")
 
-    def __init__(self, columns: list[str]) -> None:
+    def __init__(self, columns: list[str], filters: PushdownFilters = NO_FILTERS) -> None:
         self.columns = columns
         """Names, in the order in which they are sent."""
+        self.filters = filters
+        """Rows that do not pass may be left out: ``.to_pyarrow(schema)``, ``.bounds("n")``, ``.values("kind")``."""
 
     def __repr__(self) -> str:
-        return f"ScanRequest(columns={self.columns})"
+        return f"ScanRequest(columns={self.columns}, filters={self.filters})"
 
 
 @runtime_checkable
@@ -102,6 +106,8 @@ class SourceSpec(TableSpec):
             where,
             {
                 "projection_pushdown": True,
+                "filter_pushdown": True,
+                "auto_apply_filters": True,
                 "order_preservation": order_preservation,
                 "description": f"Rows of {where}",
             },
@@ -139,7 +145,7 @@ class SourceSpec(TableSpec):
         ask = getattr(self.data, "cardinality", None)
         return TableCardinality.of(None if ask is None else ask(), self.where)
 
-    def statistics(self) -> Mapping[str, ColumnStatisticsInput]:
+    def table_statistics(self) -> Mapping[str, ColumnStatisticsInput]:
         ask = getattr(self.data, "statistics", None)
         if ask is None:
             return {}
@@ -162,8 +168,8 @@ class SourceSpec(TableSpec):
                 hint="FROM vgi_clear_cache(); or declare the table with live=True if its files keep changing",
             )
         shaper = BatchShaper(params.output_schema, self.where)
-        batches = self.data.scan(ScanRequest(params.output_schema.names))
-        return GlobalInitResponse(), GeneratorProducer(iter(batches), shaper, None)
+        batches = self.data.scan(ScanRequest(params.output_schema.names, params.stream_filters.static))
+        return GlobalInitResponse(), GeneratorProducer(iter(batches), shaper, self._emission(params))
 
 
 class SourceScan(ScanFunction):

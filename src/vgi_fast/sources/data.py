@@ -41,7 +41,7 @@ def data_table(
             raise DefinitionError(f"{where}: {fixed} does not go with data")
     source = source_of(data, where, format=format, live=live)
     spec = SourceSpec(f"scan_{name}", source, where, order_preservation=options.pop("order_preservation", None))
-    found = spec.statistics if statistics is True else None if statistics is False else statistics
+    found = spec.table_statistics if statistics is True else None if statistics is False else statistics
     return Table(name, function=SourceScan(spec), statistics=found, **options)
 
 
@@ -57,7 +57,7 @@ def source_of(data: Any, where: str, *, format: str | None = None, live: bool = 
         raise DefinitionError(f"{where}: format and live are about files, got {type(data).__name__}")
     kind = type(data)
     if kind.__module__.startswith("polars") and kind.__name__ == "LazyFrame":
-        from vgi_fast.sources.memory import PolarsSource
+        from vgi_fast.sources.lazy import PolarsSource
 
         return PolarsSource(data, where)
     if not isinstance(data, type) and isinstance(data, Source) and not hasattr(data, "__arrow_c_stream__"):

@@ -156,7 +156,9 @@ class FileSource(SourceDefaults):
         return arrow_statistics(pa.table(columns))
 
     def scan(self, request: ScanRequest) -> Iterator[Any]:
-        scanner = self.dataset.scanner(columns=request.columns, batch_size=BATCH_ROWS)
+        dataset = self.dataset
+        wanted = request.filters.to_pyarrow(dataset.schema) if request.filters else None
+        scanner = dataset.scanner(columns=request.columns, filter=wanted, batch_size=BATCH_ROWS)
         for batch in scanner.to_batches():
             if batch.num_rows:
                 yield batch

@@ -1,4 +1,4 @@
-"""Data in memory: Arrow tables and what becomes one, and polars queries."""
+"""Data in memory: Arrow tables, and what becomes one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vgi_fast.catalog.statistics import ColumnStatisticsInput
     from vgi_fast.sources.base import ScanRequest
 
-__all__ = ["ArrowSource", "PolarsSource", "arrow_table"]
+__all__ = ["ArrowSource", "arrow_table"]
 
 
 class ArrowSource(SourceDefaults):
@@ -52,27 +52,6 @@ class ArrowSource(SourceDefaults):
 
     def scan(self, request: ScanRequest) -> Iterator[Any]:
         yield from self.table.select(request.columns).to_batches(max_chunksize=BATCH_ROWS)
-
-
-class PolarsSource(SourceDefaults):
-    """A polars LazyFrame: each scan runs it anew, for the columns that are wanted."""
-
-    __slots__ = ("_frame", "_schema", "_where")
-
-    def __init__(self, frame: Any, where: str) -> None:
-        self._frame = frame
-        self._where = where
-        self._schema: pa.Schema | None = None
-
-    def schema(self) -> pa.Schema:
-        if self._schema is None:
-            empty = self._frame.head(0).collect()
-            self._schema = storable(arrow_table(empty, self._where).schema, self._where)
-        return self._schema
-
-    def scan(self, request: ScanRequest) -> Iterator[Any]:
-        for part in self._frame.select(request.columns).collect_batches(chunk_size=BATCH_ROWS):
-            yield from part.to_arrow().to_batches()
 
 
 def arrow_table(data: Any, where: str) -> pa.Table:

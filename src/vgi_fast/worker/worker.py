@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Unpack
 
+    from vgi_fast.catalog.interface import CatalogInterface
     from vgi_fast.catalog.specs import SecretType, SettingSpec
     from vgi_fast.functions.scalar import ScalarOptions
     from vgi_fast.functions.spec import FunctionSpec
@@ -54,7 +55,7 @@ class Worker:
         name: str = "worker",
         *,
         functions: Iterable[Any] = (),
-        catalogs: Iterable[Catalog] = (),
+        catalogs: Iterable[Catalog | CatalogInterface] = (),
         settings: Iterable[SettingSpec] = (),
         secret_types: Iterable[SecretType] = (),
         comment: str | None = None,

@@ -9,6 +9,7 @@ ATTACH can give parts of the URL, so that a program holds no password:
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import DEFAULT_SCHEMA, Catalog, CatalogSchema
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vgi_fast.catalog.objects import Table
     from vgi_fast.functions.context import BindParams
     from vgi_fast.sources.sql.plan import TablePlan
+    from vgi_fast.wire.arrow import Schema
     from vgi_fast.wire.attach import AttachData
 
 __all__ = ["SqlAlchemyCatalog"]
@@ -40,10 +42,10 @@ _SCAN: Final = "sql_scan"
 class SqlAlchemyCatalog(CatalogInterface):
     """A whole database. Reads send the columns and rows that a query wants; a statement that writes is a transaction.
 
-    ``database`` is a URL of SQLAlchemy or an engine. ``schemas`` are those to show, by default all but the database's own.
-    ``live`` makes DuckDB ask at the start of each transaction whether tables have changed; otherwise it learns of them at
-    ATTACH and by ``vgi_clear_cache()``. ``adbc`` says whether PostgreSQL is read through adbc-driver-postgresql, which
-    is done where it is installed. ``log_sql`` sends the SQL of each scan to DuckDB's log.
+    ``database`` is a URL of SQLAlchemy or an engine. ``schemas`` are those to show, by default all but system schemas.
+    ``live`` makes DuckDB ask at the start of each transaction whether tables have changed; otherwise it learns of them
+    at ATTACH and by ``vgi_clear_cache()``. ``adbc`` says whether PostgreSQL is read through adbc-driver-postgresql,
+    which is done where it is installed. ``log_sql`` sends the SQL of each scan to DuckDB's log.
 
     DuckDB's BEGIN and COMMIT do not reach the database: worker processes come and go between two statements, and a
     transaction of the database belongs to one connection of one process. Each statement is committed by itself.
@@ -74,7 +76,9 @@ class SqlAlchemyCatalog(CatalogInterface):
         self._parts = list(attach_options)
         for part in self._parts:
             if part not in _URL_PARTS:
-                raise DefinitionError(f"attach_options: {part!r} is no part of a URL; there are {', '.join(_URL_PARTS)}")
+                raise DefinitionError(
+                    f"attach_options: {part!r} is no part of a URL; there are {', '.join(_URL_PARTS)}"
+                )
         backend = str(getattr(database, "url", database)).partition(":")[0].partition("+")[0]
         default = default_schema or _DEFAULT_SCHEMAS.get(backend, DEFAULT_SCHEMA)
         if default_schema is None and self._schemas and default not in self._schemas:
@@ -207,6 +211,43 @@ class SqlAlchemyCatalog(CatalogInterface):
             return reflect_tables(self, connection, schema, names)
 
     # -- changes ----------------------------------------------------------------------------------
+
+    def schema_create(
+        self, *, name: str, on_conflict: str, comment: str | None, tags: dict[str, str], **call: Any
+    ) -> None:
+        from sqlalchemy.schema import CreateSchema
+
+        with self._change("schema_create", call) as connection:
+            if on_conflict == "REPLACE":
+                raise ArgumentError(f"schema '{name}' is not replaced; drop it first")
+            connection.execute(CreateSchema(name, if_not_exists=on_conflict == "IGNORE"))
+
+    def schema_drop(self, *, name: str, ignore_not_found: bool, cascade: bool, **call: Any) -> None:
+        from sqlalchemy.schema import DropSchema
+
+        with self._change("schema_drop", call) as connection:
+            connection.execute(DropSchema(name, cascade=cascade, if_exists=ignore_not_found))
+
+    def table_create(self, *, schema_name: str, name: str, columns: Schema, on_conflict: str, **call: Any) -> None:
+        from vgi_fast.sources.sql.ddl import create_table, table_of
+
+        with self._change("table_create", call) as connection:
+            create_table(connection, table_of(schema_name, name, columns, **call), on_conflict)
+
+    def table_drop(self, *, schema_name: str, name: str, ignore_not_found: bool, cascade: bool, **call: Any) -> None:
+        from vgi_fast.sources.sql.ddl import drop_table
+
+        with self._change("table_drop", call) as connection:
+            if cascade:
+                raise ArgumentError(f"DROP TABLE {name} CASCADE is not passed on; run it in the database")
+            drop_table(connection, schema_name, name, if_exists=ignore_not_found)
+
+    @contextmanager
+    def _change(self, method: str, call: Mapping[str, Any]) -> Iterator[sa.Connection]:
+        if self.read_only:
+            raise self.refusal(method)
+        with sql_errors(), self.database(call["attach_opaque_data"]).engine.begin() as connection:
+            yield connection
 
     def refusal(self, method: str) -> Exception:
         what = method.replace("_", " ")

@@ -26,8 +26,8 @@ _BATCH_SIZE_OPTION: Final = "adbc.postgresql.batch_size_hint_bytes"
 class Database:
     """Made from a URL, or from an engine of the author's. Connections are opened when first needed, by any thread.
 
-    PostgreSQL is read through ADBC where that is installed: COPY in binary form, decoded to Arrow in C. An author's own engine
-    may connect in its own way, so it is not bypassed.
+    PostgreSQL is read through ADBC where that is installed: COPY in binary form, decoded to Arrow in C. An author's own
+    engine may connect in its own way, so it is not bypassed.
     """
 
     def __init__(self, given: str | sa.URL | sa.Engine, use_adbc: bool | None = None) -> None:
@@ -35,9 +35,9 @@ class Database:
 
         self._lock = Lock()
         self._idle: list[Any] = []
-        own = not isinstance(given, sa.Engine)
-        self._engine = None if own else given
-        self.url = sa.make_url(given) if own else given.url
+        self._engine = given if isinstance(given, sa.Engine) else None
+        self.url = given.url if isinstance(given, sa.Engine) else sa.make_url(given)
+        own = self._engine is None
         if use_adbc and self.url.get_backend_name() != "postgresql":
             raise ArgumentError(f"ADBC is used for PostgreSQL, not for {self.url.get_backend_name()}")
         if use_adbc is None:
@@ -66,13 +66,15 @@ class Database:
             from sqlalchemy.dialects import postgresql
 
             # Named parameters, so that a percent sign is one; backslashes mean nothing in standard strings, see below.
-            self._literals = postgresql.dialect(paramstyle="named")
+            self._literals = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
             self._literals._backslash_escapes = False
         return str(statement.compile(dialect=self._literals, compile_kwargs={"literal_binds": True}))
 
     def shown(self, statement: sa.Select[Any]) -> str:
-        """For logs: what the server gets."""
-        return self.sql(statement) if self._use_adbc else str(statement.compile(self.engine))
+        """For logs: what the server gets; values that the driver sends beside the text are written into it."""
+        if self._use_adbc:
+            return self.sql(statement)
+        return str(statement.compile(self.engine, compile_kwargs={"literal_binds": True}))
 
     def fetch(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
         """Batches in the given types. Leaving the loop early gives the server's work up."""
@@ -80,8 +82,9 @@ class Database:
             yield from self._fetch_adbc(statement, fields) if self._use_adbc else self._fetch_rows(statement, fields)
 
     def _fetch_rows(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
+        options: Any = {"stream_results": True, "max_row_buffer": FETCH_ROWS}
         with self.engine.connect() as connection:
-            yield from row_batches(connection, statement, fields)
+            yield from row_batches(connection.execution_options(**options), statement, fields)
 
     def _fetch_adbc(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -120,29 +123,25 @@ class Database:
         return connection
 
 
-def row_batches(
-    connection: sa.Connection, statement: sa.Select[Any], fields: Sequence[Field]
-) -> Iterator[pa.RecordBatch]:
+def row_batches(connection: sa.Connection, statement: Any, fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
     """Any driver's rows, fetched as they are needed."""
     import pyarrow as pa
 
-    types = [pa.field(field).type for field in fields]
-    names = [field.name for field in fields]
-    options = {"stream_results": True, "max_row_buffer": FETCH_ROWS}
-    with connection.execution_options(**options).execute(statement) as result:
+    schema = pa.schema([pa.field(field) for field in fields])
+    with connection.execute(statement) as result:
         for rows in result.partitions(FETCH_ROWS):
             columns = zip(*rows, strict=True)
-            arrays = [_array(values, type, name) for values, type, name in zip(columns, types, names, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, names)
+            arrays = [_array(values, field) for values, field in zip(columns, schema, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _array(values: Sequence[Any], type: pa.DataType, name: str) -> pa.Array:
+def _array(values: Sequence[Any], field: pa.Field) -> pa.Array:
     import pyarrow as pa
 
     try:
-        return pa.array(values, type)
+        return pa.array(values, field.type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise ArgumentError(f"column '{name}' holds what is no {type}", detail=str(error)) from error
+        raise ArgumentError(f"column '{field.name}' holds what is no {field.type}", detail=str(error)) from error
 
 
 def _as_declared(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -1,7 +1,7 @@
 """What a call must know about a table: its columns, how each is read, compared and written.
 
-It travels as JSON in the argument of the scan and write functions, so that no process has to reflect the table before it
-can read from it.
+It travels as JSON in the argument of the scan and write functions, so that no process has to reflect the table before
+it can read from it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class SqlColumn:
 
     __slots__ = ("form", "name", "source", "type", "write")
 
-    def __init__(self, name: str, type: str, form: str = PLAIN, source: str | None = None, write: str = WRITTEN) -> None:
+    def __init__(
+        self, name: str, type: str, form: str = PLAIN, source: str | None = None, write: str = WRITTEN
+    ) -> None:
         self.name = name
         self.type = type
         self.form = form
@@ -91,7 +93,7 @@ class TablePlan:
 
             columns = {one.source: sa.column(one.source, sql_type(one)) for one in self.by_name.values()}
             self._table = sa.table(self.name, *columns.values(), schema=self.schema_name)
-        return self._table
+        return self._table  # type: ignore[no-any-return]
 
     def read(self, name: str) -> sa.ColumnElement[Any]:
         """A column as DuckDB gets it."""

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from vgi_fast.sources.sql.catalog import SqlAlchemyCatalog
 
-__all__ = ["SYSTEM_SCHEMAS", "reflect_tables", "table_names", "version"]
+__all__ = ["SYSTEM_SCHEMAS", "literal_default", "reflect_tables", "table_names", "version"]
 
 SYSTEM_SCHEMAS: Final = re.compile(r"information_schema|pg_.*|sys|mysql|performance_schema|INFORMATION_SCHEMA")
 
 _LITERAL: Final = re.compile(
-    r"""\(*(?P<value> '(?:[^']|'')*' | [+-]?\d+(?:\.\d+)? | true | false | null | current_timestamp | current_date | now\(\) )
+    r"""\(*(?P<value> '(?:[^']|'')*' | [+-]?\d+(?:\.\d+)? | true | false | null
+        | current_timestamp | current_date | now\(\) )
         (?: :: [a-z ]+ (?:\([\d, ]+\))? )? \)*""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -47,7 +48,7 @@ _CHECK: Final = re.compile(
 def table_names(inspector: sa.Inspector, schema: str) -> list[str]:
     names = [*inspector.get_table_names(schema), *inspector.get_view_names(schema)]
     if inspector.dialect.name == "postgresql":
-        names += inspector.get_materialized_view_names(schema)  # type: ignore[attr-defined]
+        names += inspector.get_materialized_view_names(schema)
         names += inspector.get_foreign_table_names(schema)  # type: ignore[attr-defined]
     return names
 
@@ -61,7 +62,7 @@ def reflect_tables(
 
     inspector = sa.inspect(connection)
     wanted: dict[str, Any] = {"schema": schema, "filter_names": None if names is None else list(names)}
-    found = {
+    found: dict[str, Mapping[Any, Any]] = {
         "columns": inspector.get_multi_columns(kind=ObjectKind.ANY, **wanted),
         "primary_key": inspector.get_multi_pk_constraint(**wanted),
         "unique": inspector.get_multi_unique_constraints(**wanted),
@@ -164,9 +165,7 @@ def _table(
         ],
         check=checks,
         defaults={
-            visible[source]: default
-            for source, one in reflected.items()
-            if (default := _default(one)) is not None
+            visible[source]: default for source, one in reflected.items() if (default := _default(one)) is not None
         },
         column_comments={visible[source]: one["comment"] for source, one in reflected.items() if one.get("comment")},
         cardinality_estimate=-1 if physical is None or physical.rows is None else physical.rows,
@@ -191,7 +190,9 @@ def _columns(reflected: list[dict[str, Any]], dialect: str, key: list[str] | Non
 def _write(reflected: dict[str, Any], is_key: bool) -> str:
     if reflected.get("computed"):
         return COMPUTED
-    has_default = reflected.get("default") is not None or reflected.get("identity") or reflected.get("autoincrement") is True
+    has_default = (
+        reflected.get("default") is not None or reflected.get("identity") or reflected.get("autoincrement") is True
+    )
     # SQLite numbers its integer keys without saying so.
     automatic = is_key and reflected["type"].__class__.__name__ == "INTEGER"
     return DEFAULTED if (has_default and not reflected["nullable"]) or automatic else WRITTEN
@@ -222,13 +223,20 @@ def _default(reflected: dict[str, Any]) -> Sql | None:
     text = reflected.get("default")
     if text is None or reflected.get("computed"):
         return None
-    match = _LITERAL.fullmatch(str(text).strip())
-    return None if match is None else Sql(match["value"])
+    literal = literal_default(str(text))
+    return None if literal is None else Sql(literal)
+
+
+def literal_default(text: str) -> str | None:
+    """The default if it means the same to everybody."""
+    match = _LITERAL.fullmatch(text.strip())
+    return None if match is None else match["value"]
 
 
 def _checks(reflected: Iterable[dict[str, Any]], visible: dict[str, str]) -> tuple[list[str], list[str]]:
     """Conditions to announce, and those that are only shown."""
-    announced, shown = [], []
+    announced: list[str] = []
+    shown: list[str] = []
     for one in reflected:
         text = str(one["sqltext"])
         plain = _CHECK.fullmatch(text) is not None and text.count("(") == text.count(")") and "," not in text

@@ -13,6 +13,7 @@ from vgi_fast.functions.signature import BY_KEYWORD, POSITIONAL, Parameter, Sign
 from vgi_fast.functions.spec import BindOutcome, FunctionOptions, FunctionSpec
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.sources.sql.plan import TablePlan
+from vgi_fast.sources.sql.where import conditions, first_rows
 from vgi_fast.wire.arrow import type_named
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class SqlScan(TableSpec):
         plan = Parameter(PLAN, POSITIONAL, type_named("utf8"), ann.VALUE)
         options = {
             "projection_pushdown": True,
+            "filter_pushdown": True,
+            "auto_apply_filters": True,
             "order_preservation": "NO_ORDER_GUARANTEE",
             "description": "Rows of a table of the database",
         }
@@ -60,12 +63,15 @@ class SqlScan(TableSpec):
         if params.is_secondary:
             raise ProtocolError(f"{plan.where} has one worker; it cannot serve a secondary stream")
         shaper = BatchShaper(params.output_schema, plan.where)
-        batches = self.catalog.scan(params, plan, select(plan, params.output_schema.names))
-        return GlobalInitResponse(), GeneratorProducer(iter(batches), shaper, None)
+        dialect = self.catalog.dialect_name
+        statement = select(plan, params.output_schema.names, conditions(plan, params.stream_filters.static, dialect))
+        batches = self.catalog.scan(params, plan, first_rows(plan, params.order_by, dialect, statement))
+        return GlobalInitResponse(), GeneratorProducer(iter(batches), shaper, self._emission(params))
 
 
-def select(plan: TablePlan, columns: list[str]) -> sa.Select[Any]:
+def select(plan: TablePlan, columns: list[str], where: list[sa.ColumnElement[bool]]) -> sa.Select[Any]:
     """The columns in this order and nothing else."""
     import sqlalchemy as sa
 
-    return sa.select(*[plan.read(name).label(name) for name in columns]).select_from(plan.table)
+    wanted = [plan.read(name).label(name) for name in columns]
+    return sa.select(*wanted).select_from(plan.table).where(*where)

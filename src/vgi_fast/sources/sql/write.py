@@ -96,8 +96,7 @@ def _returned(state: Statement, statement: Any, values: list[dict[str, Any]] | N
         statement = statement.values(values)
     statement = statement.returning(*[plan.read(name).label(name) for name in names])
     batches = list(row_batches(state.connection, statement, fields))
-    schema = pa.schema([pa.field(field) for field in fields])
-    return pa.Table.from_batches(batches, schema=schema) if batches else None
+    return pa.Table.from_batches(batches) if batches else None
 
 
 class SqlInsert(SqlWrite):
@@ -159,7 +158,10 @@ class SqlUpdate(SqlWrite):
                 changes = {column.source: named[column.name][index] for column in columns}
                 parts.append(_returned(state, sa.update(table).where(key == one).values(changes)))
             return _answer(params, rows, len(ids), parts)
-        bound = {column.source: sa.bindparam(f"v{index}", type_=table.c[column.source].type) for index, column in enumerate(columns)}
+        bound = {
+            column.source: sa.bindparam(f"v{index}", type_=table.c[column.source].type)
+            for index, column in enumerate(columns)
+        }
         statement = sa.update(table).where(key == sa.bindparam("row", type_=key.type)).values(bound)
         values = [
             {"row": one, **{f"v{at}": named[column.name][index] for at, column in enumerate(columns)}}
@@ -179,7 +181,9 @@ class SqlDelete(SqlWrite):
         ids = rows.column(row_id.name).to_pylist()
         table, key = state.plan.table, state.plan.table.c[row_id.source]
         if params.write_options.return_chunks:
-            return _answer(params, rows, len(ids), [_returned(state, sa.delete(table).where(key == one)) for one in ids])
+            return _answer(
+                params, rows, len(ids), [_returned(state, sa.delete(table).where(key == one)) for one in ids]
+            )
         statement = sa.delete(table).where(key == sa.bindparam("row", type_=key.type))
         return _count(state.connection.execute(statement, [{"row": one} for one in ids]), len(ids))
 
