@@ -130,8 +130,9 @@ def sent(url: str, query: str) -> str:
     connection = attached(url)
     connection.execute("CALL enable_logging('VGI', level = 'debug')")
     connection.execute(query).fetchall()
-    messages = [str(row[0]) for row in connection.execute("SELECT message FROM duckdb_logs()").fetchall()]
-    return next((" ".join(one.split()) for one in messages if f"FROM public.{TABLE}" in " ".join(one.split())), "?")
+    rows = connection.execute("SELECT message FROM duckdb_logs()").fetchall()
+    messages = [" ".join(str(row[0]).replace("\\'", "'").split()) for row in rows]
+    return next((one for one in messages if f"FROM public.{TABLE}" in one), "?")
 
 
 if __name__ == "__main__":
