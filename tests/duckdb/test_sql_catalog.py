@@ -514,6 +514,45 @@ def test_first_rows(postgres: Database) -> None:
     assert "WITH TIES" in messages
 
 
+# ---- transactions ----
+
+
+def test_rollback_and_commit(postgres: Database) -> None:
+    run = postgres.attach(transactions=True)
+    run("BEGIN")
+    run("INSERT INTO db.customers (id, name) VALUES (10, 'a'), (11, 'b')")
+    run("UPDATE db.customers SET name = name || '!' WHERE id >= 10")
+    assert run("SELECT name FROM db.customers WHERE id >= 10 ORDER BY id") == [("a!",), ("b!",)]
+    assert postgres.rows("SELECT count(*) FROM customers") == [(3,)]
+    run("ROLLBACK")
+    assert run("SELECT count(*) FROM db.customers") == [(3,)]
+    run("BEGIN")
+    run("DELETE FROM db.orders WHERE line = 2")
+    run("CREATE TABLE db.made AS SELECT id FROM db.customers")
+    assert run("SELECT count(*) FROM db.made") == [(3,)]
+    run("COMMIT")
+    assert postgres.rows("SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM made)") == [(2, 3)]
+
+
+def test_statements_without_a_transaction_are_committed(postgres: Database) -> None:
+    run = postgres.attach(transactions=True)
+    run("INSERT INTO db.customers (id, name) VALUES (10, 'a')")
+    with pytest.raises(duckdb.Error, match="the database says: duplicate key"):
+        run("INSERT INTO db.customers (id, name) VALUES (11, 'b'), (10, 'again')")
+    assert postgres.rows("SELECT id FROM customers WHERE id >= 10") == [(10,)]
+
+
+def test_large_update_in_a_transaction(postgres: Database) -> None:
+    """Its scan and its writes take turns on one connection."""
+    postgres.run("INSERT INTO customers (id, name) SELECT i, 'x' FROM generate_series(11, 40010) AS g(i);\n")
+    run = postgres.attach(transactions=True)
+    run("BEGIN")
+    assert run("UPDATE db.customers SET name = 'y' WHERE id > 10") == [(40_000,)]
+    assert run("UPDATE db.customers SET name = 'z' WHERE name = 'y'") == [(40_000,)]
+    run("COMMIT")
+    assert postgres.rows("SELECT count(*) FROM customers WHERE name = 'z'") == [(40_000,)]
+
+
 # ---- attaching ----
 
 

@@ -16,8 +16,9 @@ from vgi_fast.catalog.descriptors import DEFAULT_SCHEMA, Catalog, CatalogSchema
 from vgi_fast.catalog.interface import AttachResult, CatalogContext, CatalogInterface
 from vgi_fast.catalog.specs import AttachOption
 from vgi_fast.errors import ArgumentError, CatalogReadOnlyError, DefinitionError
-from vgi_fast.sources.sql.database import Database, sql_errors
+from vgi_fast.sources.sql.database import Database, row_batches, sql_errors, streamed
 from vgi_fast.sources.sql.scan import SqlScan
+from vgi_fast.sources.sql.sessions import Sessions
 from vgi_fast.sources.sql.write import write_functions
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from vgi_fast.catalog.objects import Table
     from vgi_fast.functions.context import BindParams
     from vgi_fast.sources.sql.plan import TablePlan
-    from vgi_fast.wire.arrow import Schema
+    from vgi_fast.sources.sql.sessions import Session
+    from vgi_fast.wire.arrow import Field, Schema
     from vgi_fast.wire.attach import AttachData
 
 __all__ = ["SqlAlchemyCatalog"]
@@ -47,8 +49,10 @@ class SqlAlchemyCatalog(CatalogInterface):
     at ATTACH and by ``vgi_clear_cache()``. ``adbc`` says whether PostgreSQL is read through adbc-driver-postgresql,
     which is done where it is installed. ``log_sql`` sends the SQL of each scan to DuckDB's log.
 
-    DuckDB's BEGIN and COMMIT do not reach the database: worker processes come and go between two statements, and a
-    transaction of the database belongs to one connection of one process. Each statement is committed by itself.
+    DuckDB's BEGIN, COMMIT and ROLLBACK do not reach the database: worker processes come and go between two statements,
+    while a transaction of the database belongs to a connection of one process. Each statement is committed by itself.
+    ``transactions`` passes them on; it is for workers that are a single process (``launch:``, ``unix://``, ``tcp://``),
+    costs two calls per statement, and is refused for SQLite, where one connection cannot read what it writes to.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class SqlAlchemyCatalog(CatalogInterface):
         default_schema: str | None = None,
         read_only: bool = False,
         live: bool = False,
+        transactions: bool = False,
         attach_options: Iterable[str] = (),
         adbc: bool | None = None,
         log_sql: bool = False,
@@ -84,6 +89,9 @@ class SqlAlchemyCatalog(CatalogInterface):
         if default_schema is None and self._schemas and default not in self._schemas:
             default = self._schemas[0]
         self.dialect_name = backend
+        self._sessions = Sessions()
+        if transactions and backend == "sqlite":
+            raise DefinitionError("transactions over several statements are not for SQLite")
         self.scan_function = SqlScan(self, _SCAN)
         self.insert_function, self.update_function, self.delete_function = write_functions(self)
         functions = [self.scan_function, self.insert_function, self.update_function, self.delete_function]
@@ -92,6 +100,7 @@ class SqlAlchemyCatalog(CatalogInterface):
                 name,
                 functions=functions,
                 default_schema=default,
+                transactions=transactions,
                 attach_options=[AttachOption(part, _URL_PARTS[part]) for part in self._parts],
                 comment=comment,
                 tags=tags,
@@ -118,7 +127,34 @@ class SqlAlchemyCatalog(CatalogInterface):
         database = self.database(params.attach)
         if self.log_sql:
             params.log("INFO", database.shown(statement))
-        return database.fetch(statement, [plan.schema[column.name] for column in statement.selected_columns])
+        fields = [plan.schema[column.name] for column in statement.selected_columns]
+        session = self.session(params.transaction_opaque_data)
+        if session is None or not session.changed:
+            return database.fetch(statement, fields)
+        return self._scan_changed(database, session, statement, fields)
+
+    def _scan_changed(
+        self, database: Database, session: Session, statement: sa.Select[Any], fields: list[Field]
+    ) -> Iterator[pa.RecordBatch]:
+        """What the transaction has changed is seen by its own connection only."""
+        with sql_errors():
+            connection = session.connection(database.engine)
+            yield from session.in_turns(row_batches(connection, streamed(statement), fields))
+
+    def session(self, transaction: bytes | None) -> Session | None:
+        return None if transaction is None else self._sessions.get(transaction)
+
+    @contextmanager
+    def _reading(self, call: Mapping[str, Any]) -> Iterator[sa.Connection]:
+        engine = self.database(call["attach_opaque_data"]).engine
+        session = self.session(call.get("transaction_opaque_data"))
+        with sql_errors():
+            if session is not None and session.changed:
+                with session.lock:
+                    yield session.connection(engine)
+            else:
+                with engine.connect() as connection:
+                    yield connection
 
     # -- lifecycle --------------------------------------------------------------------------------
 
@@ -141,73 +177,72 @@ class SqlAlchemyCatalog(CatalogInterface):
             )
         from vgi_fast.sources.sql.reflect import version
 
+        # Asked before the transaction is begun.
         with sql_errors(), self.database(attach_opaque_data).engine.connect() as connection:
             return version(connection)
 
+    def catalog_transaction_begin(self, *, attach_opaque_data: AttachData) -> bytes | None:
+        return self._sessions.begin()
+
+    def catalog_transaction_commit(self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes) -> None:
+        with sql_errors():
+            self._sessions.end(transaction_opaque_data, commit=True)
+
+    def catalog_transaction_rollback(self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes) -> None:
+        with sql_errors():
+            self._sessions.end(transaction_opaque_data, commit=False)
+
     # -- discovery --------------------------------------------------------------------------------
 
-    def schemas(
-        self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes | None
-    ) -> Iterable[CatalogSchema]:
+    def schemas(self, **call: Any) -> Iterable[CatalogSchema]:
         import sqlalchemy as sa
 
         from vgi_fast.sources.sql.reflect import SYSTEM_SCHEMAS
 
         names = self._schemas
         if names is None:
-            with sql_errors():
-                found = sa.inspect(self.database(attach_opaque_data).engine).get_schema_names()
+            with self._reading(call) as connection:
+                found = sa.inspect(connection).get_schema_names()
             names = [name for name in found if not SYSTEM_SCHEMAS.fullmatch(name)]
         default = self.catalog.default_schema
         return [CatalogSchema(name) for name in (names if default in names else [default, *names])]
 
-    def schema_counts(
-        self, *, attach_opaque_data: AttachData, schema: CatalogSchema, transaction_opaque_data: bytes | None
-    ) -> Mapping[str, int]:
+    def schema_counts(self, *, schema: CatalogSchema, **call: Any) -> Mapping[str, int]:
         """Promises about the kinds that no database has here. Views of the database are read like tables."""
         import sqlalchemy as sa
 
         from vgi_fast.sources.sql.reflect import table_names
 
-        with sql_errors():
-            count = len(table_names(sa.inspect(self.database(attach_opaque_data).engine), schema.name))
+        with self._reading(call) as connection:
+            count = len(table_names(sa.inspect(connection), schema.name))
         none = dict.fromkeys(("view", "scalar_function", "aggregate_function", "macro", "index"), 0)
         functions = int(schema.name == self.catalog.default_schema)
         return {"table": max(count, 1), "table_function": functions, **none}
 
-    def schema_contents(
-        self, *, attach_opaque_data: AttachData, name: str, type: str, transaction_opaque_data: bytes | None
-    ) -> Iterable[Any]:
+    def schema_contents(self, *, name: str, type: str, **call: Any) -> Iterable[Any]:
         if type == "TABLE_FUNCTION":
             return [self.scan_function] if name == self.catalog.default_schema else []
-        return self._tables(attach_opaque_data, name) if type == "TABLE" else []
+        return self._tables(call, name) if type == "TABLE" else []
 
     def table_get(
-        self,
-        *,
-        attach_opaque_data: AttachData,
-        schema_name: str,
-        name: str,
-        at_unit: str | None,
-        at_value: str | None,
-        transaction_opaque_data: bytes | None,
+        self, *, schema_name: str, name: str, at_unit: str | None, at_value: str | None, **call: Any
     ) -> Table | None:
         if at_unit is not None:
             raise ArgumentError(f"Table '{schema_name}.{name}' does not support time travel queries")
+        import sqlalchemy as sa
+
         from vgi_fast.sources.sql.reflect import table_names
 
-        with sql_errors():
-            import sqlalchemy as sa
-
-            names = table_names(sa.inspect(self.database(attach_opaque_data).engine), schema_name)
+        with self._reading(call) as connection:
+            names = table_names(sa.inspect(connection), schema_name)
         exact = [one for one in names if one == name] or [one for one in names if one.lower() == name.lower()]
-        found = self._tables(attach_opaque_data, schema_name, exact[:1]) if exact else []
+        found = self._tables(call, schema_name, exact[:1]) if exact else []
         return found[0] if found else None
 
-    def _tables(self, attach: AttachData, schema: str, names: list[str] | None = None) -> list[Table]:
+    def _tables(self, call: Mapping[str, Any], schema: str, names: list[str] | None = None) -> list[Table]:
         from vgi_fast.sources.sql.reflect import reflect_tables
 
-        with sql_errors(), self.database(attach).engine.connect() as connection:
+        with self._reading(call) as connection:
             return reflect_tables(self, connection, schema, names)
 
     # -- changes ----------------------------------------------------------------------------------
@@ -246,8 +281,15 @@ class SqlAlchemyCatalog(CatalogInterface):
     def _change(self, method: str, call: Mapping[str, Any]) -> Iterator[sa.Connection]:
         if self.read_only:
             raise self.refusal(method)
-        with sql_errors(), self.database(call["attach_opaque_data"]).engine.begin() as connection:
-            yield connection
+        engine = self.database(call["attach_opaque_data"]).engine
+        session = self.session(call.get("transaction_opaque_data"))
+        with sql_errors():
+            if session is None:
+                with engine.begin() as connection:
+                    yield connection
+            else:
+                with session.lock, session.connection(engine).begin_nested():
+                    yield session.connection(engine)
 
     def refusal(self, method: str) -> Exception:
         what = method.replace("_", " ")

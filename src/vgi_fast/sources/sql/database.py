@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.wire.arrow import Field
 
-__all__ = ["Database", "sql_errors"]
+__all__ = ["Database", "row_batches", "sql_errors", "streamed"]
 
 FETCH_ROWS: Final = 16_384
 ADBC_BATCH_BYTES: Final = 1 << 20
@@ -82,9 +82,8 @@ class Database:
             yield from self._fetch_adbc(statement, fields) if self._use_adbc else self._fetch_rows(statement, fields)
 
     def _fetch_rows(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
-        options: Any = {"stream_results": True, "max_row_buffer": FETCH_ROWS}
         with self.engine.connect() as connection:
-            yield from row_batches(connection.execution_options(**options), statement, fields)
+            yield from row_batches(connection, streamed(statement), fields)
 
     def _fetch_adbc(self, statement: sa.Select[Any], fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
@@ -121,6 +120,11 @@ class Database:
         with connection.cursor() as cursor:
             cursor.execute("SET standard_conforming_strings = on")
         return connection
+
+
+def streamed(statement: sa.Select[Any]) -> sa.Select[Any]:
+    """By a cursor of the server, where the driver has such."""
+    return statement.execution_options(stream_results=True, max_row_buffer=FETCH_ROWS)
 
 
 def row_batches(connection: sa.Connection, statement: Any, fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.functions.context import BindParams, ProcessParams
     from vgi_fast.sources.sql.catalog import SqlAlchemyCatalog
+    from vgi_fast.sources.sql.sessions import Session
     from vgi_fast.wire.arrow import RecordBatch
 
 __all__ = ["write_functions"]
@@ -30,23 +32,28 @@ class WriteArguments:
 
 
 class Statement:
-    """One statement of DuckDB: a connection, and a transaction that ends with it."""
+    """One statement of DuckDB: a transaction of its own, or a part of the session's that can be undone alone."""
 
-    __slots__ = ("connection", "plan", "transaction")
+    __slots__ = ("connection", "lock", "plan", "session", "transaction")
 
-    def __init__(self, plan: TablePlan, connection: sa.Connection) -> None:
+    def __init__(self, plan: TablePlan, engine: sa.Engine, session: Session | None) -> None:
         self.plan = plan
-        self.connection = connection
-        self.transaction = connection.begin()
+        self.session = session
+        self.lock: Any = nullcontext() if session is None else session.lock
+        with self.lock:
+            self.connection = engine.connect() if session is None else session.connection(engine)
+            self.transaction = self.connection.begin() if session is None else self.connection.begin_nested()
 
     def close(self, *, commit: bool) -> None:
-        try:
-            if commit:
-                self.transaction.commit()
-            elif self.transaction.is_active:
-                self.transaction.rollback()
-        finally:
-            self.connection.close()
+        with self.lock:
+            try:
+                if commit:
+                    self.transaction.commit()
+                elif self.transaction.is_active:
+                    self.transaction.rollback()
+            finally:
+                if self.session is None:
+                    self.connection.close()
 
 
 class SqlWrite(TableWriteFunction[WriteArguments, Statement]):
@@ -63,7 +70,8 @@ class SqlWrite(TableWriteFunction[WriteArguments, Statement]):
     def initial_state(cls, params: ProcessParams[WriteArguments]) -> Statement:
         plan = TablePlan.decode(params.args.plan)
         with sql_errors():
-            return Statement(plan, cls.catalog.database(params.attach).engine.connect())
+            session = cls.catalog.session(params.transaction_opaque_data)
+            return Statement(plan, cls.catalog.database(params.attach).engine, session)
 
     @classmethod
     def on_finish(cls, params: ProcessParams[WriteArguments], state: Statement) -> None:
@@ -77,7 +85,7 @@ class SqlWrite(TableWriteFunction[WriteArguments, Statement]):
 
     @classmethod
     def process(cls, params: ProcessParams[WriteArguments], state: Statement, rows: RecordBatch) -> Any:
-        with sql_errors():
+        with sql_errors(), state.lock:
             return cls.write(params, state, rows)
 
     @classmethod
