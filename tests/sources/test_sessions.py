@@ -37,7 +37,7 @@ def test_other_processes_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     token = open_sessions.begin()
     with pytest.raises(ArgumentError, match="begun by another worker process"):
         Sessions().end(token, commit=True)
-    monkeypatch.setattr(sessions.os, "getpid", lambda: 1)
+    monkeypatch.setattr("os.getpid", lambda: 1)
     with pytest.raises(ArgumentError, match="begun by another worker process"):
         open_sessions.get(token)
 
