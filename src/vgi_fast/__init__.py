@@ -11,6 +11,8 @@
     worker.run()
 """
 
+from typing import TYPE_CHECKING, Any
+
 from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import AttachResult, CatalogContext, CatalogInterface
 from vgi_fast.catalog.objects import ForeignKeyDef, Index, Macro, Sql, Table, View
@@ -101,12 +103,15 @@ from vgi_fast.functions.table import (
     init_single_worker,
     table,
 )
-from vgi_fast.sources.base import ScanRequest, Source
-from vgi_fast.sources.data import data_table
 from vgi_fast.values import MonthDayNano, UnionValue
 from vgi_fast.wire.arrow import Array, DataType, Field, RecordBatch, Schema
 from vgi_fast.wire.attach import AttachData
 from vgi_fast.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from vgi_fast.sources.base import ScanRequest, Source
+    from vgi_fast.sources.data import data_table
+    from vgi_fast.sources.sql import SqlAlchemyCatalog
 
 __version__ = "0.1.0"
 
@@ -127,6 +132,7 @@ __all__ = [
     "BindParams",
     "BindResponse",
     "Bool",
+    "Bounds",
     "CallArguments",
     "CallerIdentity",
     "Catalog",
@@ -192,6 +198,7 @@ __all__ = [
     "Setting",
     "SettingSpec",
     "Sql",
+    "SqlAlchemyCatalog",
     "Source",
     "StorageError",
     "Table",
@@ -225,3 +232,20 @@ __all__ = [
     "statistics_from_duckdb",
     "table",
 ]
+
+_LATER = {
+    "sources.base": ("ScanRequest", "Source"),
+    "sources.data": ("data_table",),
+    "sources.sql": ("SqlAlchemyCatalog",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What only workers with tables need is imported when it is named."""
+    for module, names in _LATER.items():
+        if name in names:
+            from importlib import import_module
+
+            found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

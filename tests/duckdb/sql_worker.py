@@ -6,8 +6,7 @@ The second one is the options of the catalog as JSON, the third the path of a so
 import json
 import sys
 
-from vgi_fast import Worker
-from vgi_fast.sources.sql import SqlAlchemyCatalog
+from vgi_fast import SqlAlchemyCatalog, Worker
 
 if __name__ == "__main__":
     url, options, *path = sys.argv[1:]

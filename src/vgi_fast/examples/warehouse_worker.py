@@ -14,9 +14,8 @@ columns and rows.
 
 import os
 
-from vgi_fast import Catalog, CatalogSchema, Worker, data_table
+from vgi_fast import Catalog, CatalogSchema, SqlAlchemyCatalog, Worker, data_table
 from vgi_fast.catalog.interface import CatalogInterface
-from vgi_fast.sources.sql import SqlAlchemyCatalog
 
 
 def make_worker(files: str | None, database: str | None) -> Worker:
