@@ -44,7 +44,7 @@ if trace:
 core = Extension(
     "vgi_fast._core",
     sources=["src/vgi_fast/_core.pyx"],
-    depends=glob("src/vgi_fast/_core_parts/*.pxi"),
+    depends=glob("src/vgi_fast/_core_parts/*.pxi") + glob("src/vgi_fast/_core_parts/*.h"),
     include_dirs=[numpy.get_include()],
     define_macros=macros,
     extra_compile_args=compile_args,

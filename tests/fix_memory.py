@@ -92,6 +92,9 @@ def request(method: str, params: Mapping[str, Any] | None = None, **metadata: by
     return encode_stream(declared, [batch.with_metadata({k: v for k, v in found.items() if v is not None})])
 
 
+_OF_INIT = ("projection_ids", "execution_id", "pushdown_filters", "join_keys")
+
+
 class Peer:
     """Speaks to one worker; each exchange is a new connection."""
 
@@ -176,7 +179,7 @@ class Peer:
 
     def table(self, function: str, *arguments: Any, ticks: int = 20, **more: Any) -> Stream:
         """Bind, init, and ticks until the stream ends."""
-        init = {key: more.pop(key) for key in ("projection_ids", "execution_id") if key in more}
+        init = {key: more.pop(key) for key in _OF_INIT if key in more}
         bind_call = self.bind_request(function, *arguments, **more)
         data = self.init_request(bind_call, **init) + tick_stream(ticks)
         header, *rest = self.exchange(data)

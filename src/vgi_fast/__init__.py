@@ -22,6 +22,7 @@ from vgi_fast.errors import (
     ArgumentValidationError,
     CatalogReadOnlyError,
     DefinitionError,
+    FilterError,
     InternalError,
     MethodNotImplementedError,
     ProtocolError,
@@ -44,11 +45,15 @@ from vgi_fast.functions.context import (
     GlobalInitResponse,
     InitParams,
     Level,
+    OrderHint,
     ProcessParams,
     Projection,
+    SampleHint,
     TableCardinality,
     WriteOptions,
 )
+from vgi_fast.functions.emission import Emit
+from vgi_fast.functions.filters import Bounds, PushdownFilters
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -82,9 +87,11 @@ from vgi_fast.functions.parameters import (
     Setting,
     TableInput,
 )
+from vgi_fast.functions.partitions import partition_field, row_id_field
 from vgi_fast.functions.scalar import ScalarFunction, scalar
 from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample
+from vgi_fast.functions.statistics import ColumnStatistics, statistics_from_arrow, statistics_from_duckdb
 from vgi_fast.functions.table import (
     TableFunction,
     TableFunctionGenerator,
@@ -102,6 +109,9 @@ if TYPE_CHECKING:
     from vgi_fast.catalog.scans import CallArguments, ScanBranch, ScanBranches, ScanFunction
     from vgi_fast.catalog.statistics import ColumnStatisticsInput, encode_statistics
     from vgi_fast.functions.exchange import TableWriteFunction
+    from vgi_fast.sources.base import ScanRequest, Source
+    from vgi_fast.sources.data import data_table
+    from vgi_fast.sources.sql import SqlAlchemyCatalog
 
 __version__ = "0.1.0"
 
@@ -122,6 +132,7 @@ __all__ = [
     "BindParams",
     "BindResponse",
     "Bool",
+    "Bounds",
     "CallArguments",
     "CallerIdentity",
     "Catalog",
@@ -130,6 +141,7 @@ __all__ = [
     "CatalogReadOnlyError",
     "CatalogSchema",
     "ClientLog",
+    "ColumnStatistics",
     "ColumnStatisticsInput",
     "CompanionCatalog",
     "Const",
@@ -137,7 +149,9 @@ __all__ = [
     "DataType",
     "Date",
     "DefinitionError",
+    "Emit",
     "Field",
+    "FilterError",
     "Float32",
     "Float64",
     "ForeignKeyDef",
@@ -154,6 +168,7 @@ __all__ = [
     "Macro",
     "MethodNotImplementedError",
     "MonthDayNano",
+    "OrderHint",
     "OutputCollector",
     "OutputLength",
     "Param",
@@ -161,16 +176,19 @@ __all__ = [
     "Projection",
     "ProtocolError",
     "ProtocolVersionError",
+    "PushdownFilters",
     "ReadOnlyCatalogInterface",
     "RecordBatch",
     "Release",
     "RemoteError",
     "Returns",
     "RowCountMismatchError",
+    "SampleHint",
     "ScalarFunction",
     "ScanBranch",
     "ScanBranches",
     "ScanFunction",
+    "ScanRequest",
     "Schema",
     "SchemaValidationError",
     "Secret",
@@ -180,6 +198,8 @@ __all__ = [
     "Setting",
     "SettingSpec",
     "Sql",
+    "SqlAlchemyCatalog",
+    "Source",
     "StorageError",
     "Table",
     "TableCardinality",
@@ -202,9 +222,14 @@ __all__ = [
     "Worker",
     "WriteOptions",
     "bind_fixed_schema",
+    "data_table",
     "encode_statistics",
     "init_single_worker",
+    "partition_field",
+    "row_id_field",
     "scalar",
+    "statistics_from_arrow",
+    "statistics_from_duckdb",
     "table",
 ]
 
@@ -213,6 +238,9 @@ _LATER = {
     "catalog.scans": ("CallArguments", "ScanBranch", "ScanBranches", "ScanFunction"),
     "catalog.statistics": ("ColumnStatisticsInput", "encode_statistics"),
     "functions.exchange": ("TableWriteFunction",),
+    "sources.base": ("ScanRequest", "Source"),
+    "sources.data": ("data_table",),
+    "sources.sql": ("SqlAlchemyCatalog",),
 }
 
 

@@ -382,6 +382,76 @@ class Kernel:
     def arity(self) -> int:
         """Number of inputs; 0 for ``"loop"``, which takes any."""
 
+@final
+class KeySet:
+    """The values of an IN list, hashed once; null keys are left out. For columns that store values of ``keys.type``."""
+
+    def __init__(self, keys: Array) -> None: ...
+    @property
+    def type(self) -> DataType: ...
+    def __len__(self) -> int: ...
+
+@final
+class FilterPlan:
+    """A filter bound to a schema. ``spec`` is a step; a path leads from a column through members of structs:
+
+    ("all",)  ("none",)  ("and", [step, …])  ("or", [step, …])  ("call", function of a batch)
+    ("null", path, is_null)                        IS NULL or IS NOT NULL
+    ("range", path, width, signed, low, high, negate)   stored integers; width 0 for bool
+    ("float", path, low, high, negate)             NaN is outside of every range
+    ("text", path, "equal" | "prefix" | "suffix" | "contains" | "like", bytes, negate)
+    ("text", path, "range", low | None, low_open, high | None, high_open, negate)
+    ("text", path, "length", least, most, negate)  in characters
+    ("in", path, KeySet)   ("list", path, step of any element)   ("box", path, xmin, ymin, xmax, ymax)
+    ("arithmetic", path, [("+" | "-" | "from" | "*" | "%", constant), …], low, high, negate)   of int64
+    """
+
+    def __init__(self, schema: Schema, spec: tuple[Any, ...]) -> None: ...
+    @property
+    def schema(self) -> Schema: ...
+    def patch(self, specs: Sequence[tuple[Any, ...]], start: int = 0) -> None:
+        """Replace the constants of the leaves from ``start`` on, in their order."""
+    def mask(self, batch: RecordBatch) -> Array:
+        """Which rows pass, as an array of bool without nulls."""
+    def count(self, batch: RecordBatch) -> int:
+        """How many rows pass."""
+    def apply(self, batch: RecordBatch) -> RecordBatch:
+        """The rows that pass: the batch itself where all do, a slice of it where they are neighbours."""
+
+def column_extremes(array: Array, skip_nan: bool = False) -> tuple[int, int] | None:
+    """(row of the least value, row of the greatest), -1 where nothing is valid; None for a type without order."""
+
+def column_summary(array: Array) -> tuple[int, int, int, int, bool, bytes] | None:
+    """(least row, greatest row, nulls, longest text in bytes, whether all of it is ASCII, registers).
+
+    ``registers`` count the different values: unite those of several arrays with ``unite_registers``, read them with
+    ``count_distinct``. None for a type without order.
+    """
+
+def unite_registers(a: bytes, b: bytes) -> bytes: ...
+def count_distinct(registers: bytes) -> int:
+    """How many different values were noted; near the truth."""
+
+@final
+class PartitionPlan:
+    """The values of partition columns that travel beside each batch (04 §8). ``single``: one value per batch."""
+
+    def __init__(self, schema: Schema, single: bool) -> None: ...
+    @property
+    def schema(self) -> Schema: ...
+    def encode(self, columns: Sequence[Array | tuple[Array, Array]]) -> bytes | None:
+        """The payload for one batch. ``columns``: for each field of the schema an array of the batch, or a pair of
+        one-element arrays (least, greatest). None where a column has two values and may have one."""
+
+def different(array: Array) -> int:
+    """How many different values a column has, nulls counting as one."""
+
+def geometry_box(data: Buffer) -> tuple[float, float, float, float] | None:
+    """(xmin, ymin, xmax, ymax) of a geometry in WKB; None where the bytes are not that or the geometry is empty."""
+
+def stored_bytes(array: Array, index: int) -> bytes | None:
+    """The bytes of one fixed-width slot as they are stored; None for a null."""
+
 def serve_exchange(
     input: Input,
     output: Output,
@@ -401,10 +471,11 @@ def serve_producer(
     output: Output,
     schema: Schema,
     produce: Callable[[], tuple[RecordBatch, Mapping[bytes, bytes] | None] | None],
+    note: Callable[[Mapping[bytes, bytes]], object] | None = None,
 ) -> bool:
     """Answer each tick with the batch that ``produce`` gives, until it gives None (01 §4.4).
 
-    Returns True when the client cancelled. What ``produce`` raises leaves this function.
+    ``note`` gets the metadata of ticks that have some, before the batch is asked for. Returns True when the client cancelled. What ``produce`` raises leaves this function.
     """
 
 def plain_batch(schema: Schema, columns: dict[str, Any]) -> RecordBatch | None:

@@ -21,7 +21,7 @@ from libc.string cimport memcmp, memcpy, memmove, memset
 
 cimport cython
 
-from vgi_fast.errors import InternalError, ProtocolError, TransportError, TypeMismatchError
+from vgi_fast.errors import ArgumentError, InternalError, ProtocolError, TransportError, TypeMismatchError
 
 cdef class DataType
 cdef class Field
@@ -50,5 +50,11 @@ include "_core_parts/shm.pxi"        # shared-memory segments
 include "_core_parts/stream.pxi"     # Input and Output
 include "_core_parts/pointers.pxi"   # batches in shared memory, both directions
 include "_core_parts/kernels.pxi"    # compiled functions over columns
+include "_core_parts/filter_kernels.pxi"    # tests of columns against constants
+include "_core_parts/inset.pxi"      # values of IN lists, hashed
+include "_core_parts/select.pxi"     # chosen rows of a batch
+include "_core_parts/filter_plan.pxi"       # filters bound to a schema
+include "_core_parts/statistics.pxi" # extremes and distinct values of a column
+include "_core_parts/partition.pxi"  # values of partition columns beside each batch
 include "_core_parts/exchange.pxi"   # the scalar plan and the exchange loop
 include "_core_parts/process.pxi"    # children that end with their parent

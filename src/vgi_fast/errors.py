@@ -7,6 +7,9 @@
     │   ├── TypeMismatchError         a column or result has another Arrow type than declared
     │   ├── RowCountMismatchError     a scalar result has another length than its input
     │   └── SchemaValidationError     a type bound or an output schema is violated
+    ├── FilterError             a pushed filter cannot be understood or evaluated
+    │   ├── FilterVersionError        … of a version that is not known
+    │   └── FilterDeserializationError … whose bytes break the contract
     ├── ProtocolError           bytes or messages that break the wire contract
     │   ├── VersionError              request version missing or not supported
     │   ├── ProtocolVersionError      application protocol version differs (kind protocol_version_mismatch)
@@ -32,6 +35,9 @@ __all__ = [
     "TypeMismatchError",
     "RowCountMismatchError",
     "SchemaValidationError",
+    "FilterError",
+    "FilterVersionError",
+    "FilterDeserializationError",
     "ProtocolError",
     "VersionError",
     "ProtocolVersionError",
@@ -85,6 +91,18 @@ class RowCountMismatchError(ArgumentError):
 
 class SchemaValidationError(ArgumentError):
     code = "argument.schema"
+
+
+class FilterError(VgiError):
+    code = "filter"
+
+
+class FilterVersionError(FilterError):
+    code = "filter.version"
+
+
+class FilterDeserializationError(FilterError):
+    code = "filter.content"
 
 
 class ProtocolError(VgiError):

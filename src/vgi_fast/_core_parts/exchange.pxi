@@ -365,11 +365,12 @@ def serve_exchange(Input input not None, Output output not None, Schema input_sc
         output.send()
 
 
-def serve_producer(Input input not None, Output output not None, Schema schema not None, produce):
+def serve_producer(Input input not None, Output output not None, Schema schema not None, produce, note=None):
     """Answer each tick with the batch that ``produce`` gives, until it gives None (section 4.4).
 
     ``produce()`` returns (RecordBatch of ``schema``, metadata or None). Returns True when the client
-    cancelled. What ``produce`` raises leaves this function; the caller ends the output stream.
+    cancelled. What ``produce`` raises leaves this function; the caller ends the output stream. ``note`` gets the
+    metadata of ticks that have some, before the batch is asked for.
     """
     cdef RecordBatch tick, batch
     if not input.open:
@@ -382,6 +383,8 @@ def serve_producer(Input input not None, Output output not None, Schema schema n
             return False
         if tick.metadata_ is not None and CANCEL_KEY in tick.metadata_:
             return True
+        if note is not None and tick.metadata_ is not None:
+            note(tick.metadata_)
         if input.trace is not None:
             input.trace.enter(IN_CALL)
         item = produce()

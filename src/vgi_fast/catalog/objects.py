@@ -87,6 +87,7 @@ class Table:
     __slots__ = (
         "_columns",
         "_given",
+        "_statistics",
         "at",
         "branches",
         "cardinality_estimate",
@@ -105,7 +106,6 @@ class Table:
         "required_extensions",
         "required_filters",
         "scan",
-        "statistics",
         "statistics_cache_max_age_seconds",
         "supports_returning",
         "tags",
@@ -138,7 +138,9 @@ class Table:
         generated_columns: Mapping[str, str] | None = None,
         column_comments: Mapping[str, str] | None = None,
         required_filters: Iterable[Sequence[str]] = (),
-        statistics: Mapping[str, ColumnStatisticsInput] | None = None,
+        statistics: Mapping[str, ColumnStatisticsInput]
+        | Callable[[], Mapping[str, ColumnStatisticsInput]]
+        | None = None,
         statistics_cache_max_age_seconds: int | None = None,
         cardinality_estimate: int | None = None,
         cardinality_max: int | None = None,
@@ -179,7 +181,7 @@ class Table:
         self.primary_key = _one_key(primary_key, where)
         self.foreign_keys = [foreign_key] if isinstance(foreign_key, ForeignKeyDef) else list(foreign_key)
         self.required_filters = [list(group) for group in required_filters]
-        self.statistics = dict(statistics or {})
+        self._statistics = statistics or {}
         self.statistics_cache_max_age_seconds = statistics_cache_max_age_seconds
         self.cardinality_estimate = cardinality_estimate
         self.cardinality_max = cardinality_max
@@ -194,7 +196,7 @@ class Table:
         self._columns: Schema | None = None
         if columns is not None:
             self._complete(table_schema(columns, where))
-        elif self.scan is not None and self.scan.spec is not None and self._fixed is not None:
+        elif not self._lazy and self._fixed is not None:
             self._complete(self._fixed)
         self._check()
 
@@ -206,6 +208,10 @@ class Table:
     def _fixed(self) -> Schema | None:
         """Columns of the scan function, when they depend on nothing."""
         return getattr(self.scan.spec, "fixed_schema", None) if self.scan is not None else None
+
+    @property
+    def _lazy(self) -> bool:
+        return self.scan is not None and self.scan.spec is not None and self.scan.spec.lazy
 
     @property
     def columns(self) -> Schema:
@@ -229,7 +235,7 @@ class Table:
     @property
     def has_statistics(self) -> bool:
         """Its own, or those that its function declares."""
-        if self.statistics:
+        if self._statistics:
             return True
         if not self.inline_scan or self.scan is None:
             return False
@@ -237,8 +243,8 @@ class Table:
 
         return has_declared_statistics(self.scan.spec)
 
-    def known_statistics(self) -> dict[str, ColumnStatisticsInput]:
-        if self.statistics or not self.has_statistics or self.scan is None:
+    def known_statistics(self) -> Mapping[str, ColumnStatisticsInput]:
+        if self._statistics or not self.has_statistics or self.scan is None:
             return self.statistics
         from vgi_fast.catalog.derive import scan_statistics
 
@@ -284,10 +290,8 @@ class Table:
         columns = Schema(fields)
         if sum(keys.IS_ROW_ID in field.metadata for field in fields) > 1:
             raise DefinitionError(f"{self._where} has multiple is_row_id columns — at most one is allowed")
-        if self.statistics:
-            from vgi_fast.catalog.statistics import check_statistics
-
-            check_statistics(columns, self.statistics, self._where)
+        if not callable(self._statistics):
+            self._check_statistics(columns)
         self._check_required_filters(columns)
         self._columns = columns
         for option in ("update_function", "delete_function"):
@@ -296,6 +300,17 @@ class Table:
                     f"{self._where}: {option} needs a row id column to say which rows are meant",
                     hint="name it in row_id=, and list it in columns",
                 )
+
+    @property
+    def statistics(self) -> Mapping[str, ColumnStatisticsInput]:
+        """By column; a callable is asked whenever the table is listed."""
+        return self._statistics() if callable(self._statistics) else self._statistics
+
+    def _check_statistics(self, columns: Schema) -> None:
+        if self._statistics:
+            from vgi_fast.catalog.statistics import check_statistics
+
+            check_statistics(columns, self.statistics, self._where)
 
     def _check_required_filters(self, columns: Schema) -> None:
         for group in self.required_filters:

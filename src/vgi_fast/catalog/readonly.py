@@ -9,7 +9,7 @@ import os
 from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.catalog.interface import FROZEN_VERSION, CatalogInterface
+from vgi_fast.catalog.interface import FROZEN_VERSION, AttachResult, CatalogInterface
 from vgi_fast.errors import ArgumentError, CatalogReadOnlyError
 
 if TYPE_CHECKING:
@@ -57,7 +57,23 @@ class ReadOnlyCatalogInterface(CatalogInterface):
     """Serves a ``Catalog`` as it is declared."""
 
     def cache_key(self, attach_opaque_data: AttachData) -> Hashable | None:
-        return attach_opaque_data.data_version
+        return attach_opaque_data.data_version, *self._states()
+
+    def _states(self) -> Iterable[str | None]:
+        return [spec.state() for spec in self.registry.stateful(self.catalog.name)]
+
+    def catalog_attach(self, **call: Any) -> AttachResult:
+        result = super().catalog_attach(**call)
+        if any(spec.live for spec in self.registry.stateful(self.catalog.name)):
+            result.catalog_version = self._version()
+        return result
+
+    def _version(self) -> int:
+        """Of the state of all data, never 0, which would mean that nobody knows."""
+        import hashlib
+
+        digest = hashlib.blake2b(repr(self._states()).encode(), digest_size=7).digest()
+        return int.from_bytes(digest, "little") | 1
 
     def refusal(self, method: str) -> Exception:
         operation = OPERATIONS.get(method)
@@ -66,7 +82,7 @@ class ReadOnlyCatalogInterface(CatalogInterface):
         return CatalogReadOnlyError(f"Cannot {operation}: catalog is read-only")
 
     def catalog_version(self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes | None) -> int:
-        return FROZEN_VERSION
+        return self._version() if any(self.registry.stateful(self.catalog.name)) else FROZEN_VERSION
 
     def catalog_transaction_begin(self, *, attach_opaque_data: AttachData) -> bytes | None:
         if not self.catalog.transactions:

@@ -93,6 +93,12 @@ class Registry:
                     raise DefinitionError(f"Duplicate {noun} '{described.name}' in schema '{owner.name}'")
         self._objects.setdefault(key, []).append(described)
         self._time_travel.clear()
+        if key[2] == "TABLE":
+            for call in described.functions():
+                if call.spec is not None and call.spec.listed_with_table:
+                    beside = (catalog.name, owner.name.lower(), call.spec.object_type, call.spec.name)
+                    if call.spec not in self._objects.get(beside, ()):
+                        self.add(catalog, owner.name, call.spec)
 
     def check(self) -> None:
         """What can only be done when everything is registered."""
@@ -179,6 +185,12 @@ class Registry:
                 for one in found
             )
         return known
+
+    def stateful(self, catalog: str) -> Iterator[FunctionSpec]:
+        """Functions of the catalog on whose state its listings depend."""
+        for (in_catalog, _, kind, _), found in self._objects.items():
+            if kind == "TABLE_FUNCTION" and in_catalog == catalog:
+                yield from (one for one in found if one.stateful)
 
     def global_function(self, catalog: Catalog, name: str) -> tuple[str, list[FunctionSpec]]:
         """Schema and overloads of a function to publish globally; it is in exactly one schema."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vgi_fast.functions.arguments import GivenArguments
+    from vgi_fast.functions.filter_plan import StreamFilters
+    from vgi_fast.functions.filters import PushdownFilters
     from vgi_fast.wire.arrow import DataType, Schema
 
 __all__ = [
@@ -25,8 +27,10 @@ __all__ = [
     "GlobalInitResponse",
     "InitParams",
     "Level",
+    "OrderHint",
     "ProcessParams",
     "Projection",
+    "SampleHint",
     "TableCardinality",
     "WriteOptions",
 ]
@@ -72,6 +76,47 @@ class Projection(list[str]):
     """Names of the columns that the query reads, in output order."""
 
     __slots__ = ()
+
+
+class OrderHint:
+    """The first key of ORDER BY … LIMIT above the scan. Advisory: DuckDB sorts and limits in any case.
+
+    Rows may be left out only if all rows that could be among the first ``limit`` are there, ties included.
+    """
+
+    __slots__ = ("column", "direction", "limit", "null_order")
+
+    def __init__(self, column: str, direction: str, null_order: str, limit: int | None) -> None:
+        self.column = column
+        self.direction = direction
+        """``ASC`` or ``DESC``."""
+        self.null_order = null_order
+        """``NULLS_FIRST`` or ``NULLS_LAST``."""
+        self.limit = limit
+
+    @property
+    def descending(self) -> bool:
+        return self.direction == "DESC"
+
+    @property
+    def nulls_first(self) -> bool:
+        return self.null_order == "NULLS_FIRST"
+
+    def __repr__(self) -> str:
+        return f"OrderHint({self.column!r}, {self.direction}, {self.null_order}, limit={self.limit})"
+
+
+class SampleHint:
+    """TABLESAMPLE SYSTEM. Mandatory: DuckDB does not sample again."""
+
+    __slots__ = ("percentage", "seed")
+
+    def __init__(self, percentage: float, seed: int | None) -> None:
+        self.percentage = percentage
+        self.seed = seed
+
+    def __repr__(self) -> str:
+        return f"SampleHint({self.percentage}, seed={self.seed})"
 
 
 class ClientLog:
@@ -271,10 +316,14 @@ class InitParams(BindParams[TArgs]):
         "full_schema",
         "init_opaque_data",
         "is_secondary",
+        "order_by",
         "output_schema",
         "projection",
         "projection_ids",
+        "sample",
+        "stream_filters",
         "substream_id",
+        "wire_schema",
     )
 
     execution_id: bytes
@@ -289,11 +338,34 @@ class InitParams(BindParams[TArgs]):
     bind_opaque_data: bytes | None
     init_opaque_data: bytes | None
     substream_id: bytes | None
+    stream_filters: StreamFilters
+    order_by: OrderHint | None
+    sample: SampleHint | None
+    wire_schema: Schema
+    """The columns that leave; ``output_schema`` may add some that only filters read."""
+
+    @property
+    def filters(self) -> PushdownFilters:
+        """The pushed filters, with what DuckDB has found out since the scan began.
+
+        >>> params.filters.bounds("n").lower            # doctest: +SKIP
+        """
+        return self.stream_filters.current
+
+    pushdown_filters = filters
+
+    @property
+    def required_columns(self) -> list[str]:
+        """Names of the columns that are worth reading: those of the query and of its filters."""
+        return self.output_schema.names
 
 
 class ProcessParams(InitParams[TArgs]):
     """What is known while a stream runs: as ``InitParams``, with the answer of ``on_init``."""
 
-    __slots__ = ("init_response",)
+    __slots__ = ("if_modified_since", "if_none_match", "init_response")
 
     init_response: GlobalInitResponse
+    if_none_match: str | None
+    """The etag of a cached result that the client would like to keep; answer with ``not_modified``."""
+    if_modified_since: str | None

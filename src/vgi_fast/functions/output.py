@@ -1,6 +1,7 @@
-"""What a table function's stream yields: one batch per tick, whatever form the author chose.
+"""Streams of batches that a table function produces, one per tick.
 
-A producer is pulled by the worker. ``next()`` gives a batch with its metadata, or None at the end.
+Two forms: a generator, and ``process(params, state, out)`` called for each tick. Both are a ``Producer`` to
+the worker. ``next()`` gives a batch with its metadata, or None at the end.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vgi_fast.errors import ArgumentError
-from vgi_fast.functions.spec import cache_metadata
+from vgi_fast.functions.emission import PLAIN, Emit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from vgi_fast.functions.batches import BatchShaper
     from vgi_fast.functions.context import ClientLog
+    from vgi_fast.functions.emission import Emission
     from vgi_fast.wire.arrow import RecordBatch
 
     Metadata = dict[bytes, bytes] | None
@@ -37,15 +39,17 @@ class Producer(Protocol):
 
 
 class GeneratorProducer:
-    """The batches of a generator, or of any iterator. ``metadata`` goes to the first one."""
+    """The batches of a generator, or of any iterator."""
 
-    __slots__ = ("_iterator", "_metadata", "_parts", "_shaper")
+    __slots__ = ("_beside", "_emission", "_first", "_iterator", "_parts", "_shaper")
 
-    def __init__(self, iterator: Iterator[Any], shaper: BatchShaper, metadata: Metadata) -> None:
+    def __init__(self, iterator: Iterator[Any], shaper: BatchShaper, emission: Emission) -> None:
         self._iterator = iterator
         self._shaper = shaper
-        self._metadata = metadata
+        self._emission = emission
         self._parts: Iterator[RecordBatch] | None = None
+        self._beside = PLAIN
+        self._first = True
 
     def next(self) -> tuple[RecordBatch, Metadata] | None:
         batch: RecordBatch | None = None
@@ -59,11 +63,17 @@ class GeneratorProducer:
                 produced = next(self._iterator)
             except StopIteration:
                 return None
+            self._beside = PLAIN
+            self._first = True
+            if type(produced) is Emit:
+                self._beside = produced
+                self._emission.check(produced)
+                produced = produced.batch
             batch = self._shaper.one(produced)
             if batch is None:
                 self._parts = self._shaper.parts(produced)
-        metadata, self._metadata = self._metadata, None
-        return batch, metadata
+        first, self._first = self._first, False
+        return self._emission.finish(batch, self._beside, first)
 
     def cancel(self) -> None:
         self.close()
@@ -77,12 +87,13 @@ class GeneratorProducer:
 class OutputCollector:
     """Where ``process`` puts its batch: ``out.emit(...)`` once per call, ``out.finish()`` at the end."""
 
-    __slots__ = ("_emitted", "_finished", "_log", "_parts", "_shaper")
+    __slots__ = ("_emission", "_emitted", "_finished", "_log", "_parts", "_shaper")
 
-    def __init__(self, shaper: BatchShaper, log: ClientLog) -> None:
+    def __init__(self, shaper: BatchShaper, log: ClientLog, emission: Emission) -> None:
         self._shaper = shaper
         self._log = log
-        self._parts: deque[tuple[RecordBatch, Metadata]] = deque()
+        self._emission = emission
+        self._parts: deque[tuple[RecordBatch, Emit, bool]] = deque()
         self._emitted = False
         self._finished = False
 
@@ -90,18 +101,34 @@ class OutputCollector:
         self,
         batch: Any,
         *,
+        batch_index: int | None = None,
+        partition_values: Mapping[str, Any] | None = None,
         metadata: dict[bytes, bytes] | None = None,
-        cache_control: dict[str, Any] | None = None,
+        cache_control: Mapping[str, Any] | None = None,
     ) -> None:
-        """A batch in any form; a table is sent in its parts, one per tick."""
+        """A batch in any form; a table is sent in its parts, one per tick.
+
+        ``batch_index`` places its rows among those of all streams. ``partition_values`` gives (least, greatest) by
+        column where they are not to be read from the batch.
+        """
         if self._emitted:
             raise ArgumentError("Only one data batch may be emitted per call")
         self._emitted = True
-        extra = _merged(metadata, cache_control)
+        beside = PLAIN
+        if batch_index is not None or partition_values is not None or metadata or cache_control:
+            beside = Emit(
+                batch,
+                batch_index=batch_index,
+                partition_values=partition_values,
+                metadata=metadata,
+                cache_control=cache_control,
+            )
+            self._emission.check(beside)
         one = self._shaper.one(batch)
+        first = True
         for part in self._shaper.parts(batch) if one is None else (one,):
-            self._parts.append((part, extra))
-            extra = None
+            self._parts.append((part, beside, first))
+            first = False
 
     def finish(self) -> None:
         """No call of ``process`` follows."""
@@ -111,28 +138,22 @@ class OutputCollector:
         self._log(level, message, **extra)
 
 
-def _merged(metadata: Metadata, cache_control: dict[str, Any] | None) -> Metadata:
-    if not cache_control:
-        return metadata
-    return {**(metadata or {}), **cache_metadata("emit", cache_control)}
-
-
 class ProcessProducer:
     """Calls ``process(params, state, out)`` for each tick that has no part left over."""
 
-    __slots__ = ("_cancel", "_metadata", "_out", "_process")
+    __slots__ = ("_cancel", "_emission", "_out", "_process")
 
     def __init__(
         self,
         process: Callable[[OutputCollector], Any],
         cancel: Callable[[], Any] | None,
         out: OutputCollector,
-        metadata: Metadata,
+        emission: Emission,
     ) -> None:
         self._process = process
         self._cancel = cancel
         self._out = out
-        self._metadata = metadata
+        self._emission = emission
 
     def next(self) -> tuple[RecordBatch, Metadata] | None:
         out = self._out
@@ -146,12 +167,9 @@ class ProcessProducer:
                     return None
                 if not out._emitted:
                     raise ArgumentError("No data batch was emitted; process must call out.emit() or out.finish()")
-                return self._out._shaper.empty(), None
-        batch, metadata = out._parts.popleft()
-        if self._metadata is not None:
-            metadata = {**self._metadata, **(metadata or {})}
-            self._metadata = None
-        return batch, metadata
+                return self._emission.finish(self._out._shaper.empty())
+        batch, beside, first = out._parts.popleft()
+        return self._emission.finish(batch, beside, first)
 
     def cancel(self) -> None:
         if self._cancel is not None:

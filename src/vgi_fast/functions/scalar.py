@@ -30,6 +30,7 @@ from vgi_fast.functions.signature import (
     COLUMN,
     CONST,
     LOG,
+    PARAMS,
     PROJECTION,
     ROWS,
     SECRET,
@@ -592,6 +593,8 @@ def inject(spec: FunctionSpec, injection: Injection, params: BindParams[Any]) ->
         return params.auth
     if injection.kind == LOG:
         return params.log
+    if injection.kind == PARAMS:
+        return params
     assert injection.kind == PROJECTION
     return getattr(params, "projection", None) or Projection()
 

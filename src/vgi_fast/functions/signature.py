@@ -13,7 +13,7 @@ from vgi_fast.errors import DefinitionError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import constraints
 from vgi_fast.functions.annotations import Annotation
-from vgi_fast.functions.context import CallerIdentity, ClientLog, Projection
+from vgi_fast.functions.context import CallerIdentity, ClientLog, InitParams, ProcessParams, Projection
 from vgi_fast.functions.parameters import (
     MISSING,
     Arg,
@@ -50,8 +50,10 @@ SECRET: Final = "secret"
 ROWS: Final = "rows"
 AUTH: Final = "auth"
 PROJECTION: Final = "projection"
+PARAMS: Final = "params"
 LOG: Final = "log"
 
+_PARAMS: Final = (InitParams, ProcessParams)
 _VARARGS_FLAG: Final = 0x04
 _VARKEYWORDS_FLAG: Final = 0x08
 
@@ -256,8 +258,8 @@ def _scalar_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict
     annotation = _annotation(parameter, here, "a column such as Int64 or a constant such as Const[int]")
     injection = _injection(annotation, parameter, here)
     if injection is not None:
-        if injection.kind == PROJECTION:
-            raise DefinitionError(f"{here}: a scalar function has no projection")
+        if injection.kind in (PROJECTION, PARAMS):
+            raise DefinitionError(f"{here}: a scalar function has no {injection.kind}")
         return Slot(parameter.name, parameter.kind, injection)
     if parameter.default is not MISSING or (annotation.options and annotation.options.default is not MISSING):
         raise DefinitionError(
@@ -430,6 +432,8 @@ def _injection(annotation: Annotation, parameter: PythonParameter, here: str) ->
         kind = PROJECTION
     elif annotation.base is ClientLog:
         kind = LOG
+    elif annotation.base in _PARAMS or get_origin(annotation.base) in _PARAMS:
+        kind = PARAMS
     else:
         return None
     if parameter.kind == SPREAD:

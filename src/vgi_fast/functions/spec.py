@@ -26,20 +26,13 @@ SPECS_ATTRIBUTE: Final = "__vgi_functions__"
 """Where a decorated function and a function class keep their specs."""
 
 _NOT_YET: Final = (
-    "auto_apply_filters",
     "distinct_dependent",
-    "filter_pushdown",
     "has_finalize",
-    "late_materialization",
     "order_dependent",
-    "partition_kind",
     "requires_input_batch_index",
-    "sampling_pushdown",
     "sink_order_dependent",
     "source_order_dependent",
     "streaming_partitioned",
-    "supported_expression_filters",
-    "supports_batch_index",
     "supports_window",
 )
 _SWITCHED_OFF: Final = (None, False, "", "NOT_PARTITIONED")
@@ -60,25 +53,34 @@ class FunctionOptions:
     """Checked options of a decorator or a ``Meta`` class."""
 
     __slots__ = (
+        "auto_apply_filters",
         "cache_control",
         "cardinality",
         "categories",
         "columns",
         "comment",
         "description",
+        "dynamic_to_string",
         "examples",
+        "filter_pushdown",
+        "late_materialization",
         "max_workers",
         "name",
         "null_handling",
         "order_preservation",
+        "partition_columns",
+        "partition_kind",
         "projection_pushdown",
         "propagate_nulls",
         "required_secrets",
         "required_settings",
         "returns",
+        "sampling_pushdown",
         "schema",
         "stability",
         "statistics",
+        "supported_expression_filters",
+        "supports_batch_index",
         "tags",
     )
 
@@ -120,6 +122,30 @@ class FunctionOptions:
         self.columns = given.get("columns")
         self.cardinality = given.get("cardinality")
         self.statistics = given.get("statistics")
+        self.dynamic_to_string = given.get("dynamic_to_string")
+        self._read_pushdown(where, given)
+
+    def _read_pushdown(self, where: str, given: Mapping[str, Any]) -> None:
+        self.filter_pushdown = bool(given.get("filter_pushdown", False))
+        apply = given.get("auto_apply_filters")
+        self.auto_apply_filters = self.filter_pushdown if apply is None else bool(apply) and self.filter_pushdown
+        """Off leaves the filters to the author, who must then apply all of them: DuckDB does not test again."""
+        self.sampling_pushdown = bool(given.get("sampling_pushdown", False))
+        self.late_materialization = bool(given.get("late_materialization", False))
+        if self.late_materialization and not (self.filter_pushdown and self.projection_pushdown):
+            raise DefinitionError(f"{where}: late_materialization needs filter_pushdown and projection_pushdown")
+        self.supported_expression_filters = [
+            str(one)
+            for one in _sequence(where, "supported_expression_filters", given.get("supported_expression_filters"))
+        ]
+        if self.supported_expression_filters and not self.auto_apply_filters and apply is None:
+            raise DefinitionError(f"{where}: supported_expression_filters needs filter_pushdown")
+        self.supports_batch_index = bool(given.get("supports_batch_index", False))
+        kind = _member(where, "partition_kind", given.get("partition_kind"), records.PARTITION_KINDS)
+        self.partition_kind: str = kind or "NOT_PARTITIONED"
+        self.partition_columns = [
+            str(one) for one in _sequence(where, "partition_columns", given.get("partition_columns"))
+        ]
 
 
 _ACCEPTED: Final = frozenset({*FunctionOptions.__slots__, "preserves_order", "output_type"})
@@ -146,6 +172,14 @@ class FunctionSpec:
     """Member of ``records.FUNCTION_TYPES``."""
     is_exchange: bool = False
     """It answers input batches one by one."""
+    lazy: bool = False
+    """Its columns are asked for when a client does, not when a table over it is declared."""
+    listed_with_table: bool = False
+    """A table over it lists it as well, since DuckDB pushes projections into listed functions only."""
+    stateful: bool = False
+    """``state()`` tells what listings of its tables depend on."""
+    live: bool = False
+    """The state may change while a client is attached, and the client is to learn of it."""
     object_type: str = ""
     """Member of ``records.OBJECT_TYPES`` under which it is listed."""
 
@@ -228,8 +262,8 @@ class FunctionSpec:
             "examples": options.examples,
             "categories": options.categories,
             "supported_expression_filters": [],
-            "supports_batch_index": False,
-            "partition_kind": "NOT_PARTITIONED",
+            "supports_batch_index": options.supports_batch_index,
+            "partition_kind": options.partition_kind,
             "order_dependent": "NOT_ORDER_DEPENDENT",
             "distinct_dependent": "NOT_DISTINCT_DEPENDENT",
             "supports_window": False,
@@ -242,6 +276,10 @@ class FunctionSpec:
             "required_settings": self.required_settings,
             "required_secrets": self.required_secrets,
         }
+
+    def state(self) -> str | None:
+        """Of the data behind a table."""
+        return None
 
     def published_output(self) -> Schema:
         return empty_schema()

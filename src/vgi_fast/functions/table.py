@@ -19,7 +19,9 @@ from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import meta
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
+from vgi_fast.functions.emission import Emission
 from vgi_fast.functions.output import GeneratorProducer, OutputCollector, ProcessProducer
+from vgi_fast.functions.partitions import NOT_PARTITIONED, PartitionTagger, annotated, check_declaration
 from vgi_fast.functions.scalar import inject
 from vgi_fast.functions.signature import (
     AS_LIST,
@@ -71,7 +73,16 @@ if TYPE_CHECKING:
         tags: dict[str, str]
         cardinality: Any
         statistics: Any
+        dynamic_to_string: Any
         projection_pushdown: bool
+        filter_pushdown: bool
+        auto_apply_filters: bool
+        supported_expression_filters: list[str]
+        sampling_pushdown: bool
+        late_materialization: bool
+        supports_batch_index: bool
+        partition_kind: str
+        partition_columns: list[str]
         order_preservation: str
         max_workers: int
         required_settings: list[str]
@@ -93,7 +104,16 @@ __all__ = [
     "table_spec",
 ]
 
-_HOOKS: Final = ("on_bind", "on_init", "cardinality", "statistics", "initial_state", "process", "on_cancel")
+_HOOKS: Final = (
+    "on_bind",
+    "on_init",
+    "cardinality",
+    "statistics",
+    "dynamic_to_string",
+    "initial_state",
+    "process",
+    "on_cancel",
+)
 
 
 class TableSpec(FunctionSpec):
@@ -132,7 +152,7 @@ class TableSpec(FunctionSpec):
         elif callable(columns) and not isinstance(columns, type) and not hasattr(columns, "__arrow_c_schema__"):
             self.columns_hook = columns
         else:
-            self.fixed_schema = table_schema(columns, where)
+            self.fixed_schema = self._declared(columns)
         if options.returns is not None or options.null_handling is not None:
             raise DefinitionError(f"{where}: returns and null_handling are options of scalar functions")
         if (options.max_workers or 1) > 1 and "on_init" not in self.hooks:
@@ -150,9 +170,10 @@ class TableSpec(FunctionSpec):
         return {
             **super().info_values(schema_name),
             "projection_pushdown": self.options.projection_pushdown,
-            "filter_pushdown": False,
-            "sampling_pushdown": False,
-            "late_materialization": False,
+            "filter_pushdown": self.options.filter_pushdown,
+            "sampling_pushdown": self.options.sampling_pushdown,
+            "late_materialization": self.options.late_materialization,
+            "supported_expression_filters": advertised_functions(self.options.supported_expression_filters),
             "order_preservation": self.options.order_preservation or "PRESERVES_ORDER",
             "max_workers": self.options.max_workers,
         }
@@ -170,31 +191,45 @@ class TableSpec(FunctionSpec):
         if self.fixed_schema is not None:
             return BindOutcome(self.fixed_schema)
         if self.columns_hook is not None:
-            return BindOutcome(table_schema(self.columns_hook(params), self.where))
+            return BindOutcome(self._declared(self.columns_hook(params)))
         answer = self._call(self.owner_for(), "on_bind", params)
         response = answer if isinstance(answer, BindResponse) else BindResponse(answer)
-        return BindOutcome(table_schema(response.output_schema, self.where), response.opaque_data)
+        return BindOutcome(self._declared(response.output_schema), response.opaque_data)
+
+    def _declared(self, columns: Any) -> Schema:
+        schema = table_schema(columns, self.where)
+        if self.options.partition_columns:
+            schema = annotated(schema, self.options.partition_columns, self.where)
+        check_declaration(schema, self.options.partition_kind, self.where)
+        return schema
+
+    @property
+    def has_statistics(self) -> bool:
+        return "statistics" in self.hooks or self.options.statistics is not None
+
+    @property
+    def explains(self) -> bool:
+        return "dynamic_to_string" in self.hooks or self.options.dynamic_to_string is not None
+
+    def statistics(self, params: BindParams[Any]) -> Any:
+        """What the author gives, or None."""
+        if "statistics" in self.hooks:
+            return self._call(self.owner_for(), "statistics", params)
+        declared = self.options.statistics
+        return declared(params.args) if callable(declared) else declared
+
+    def dynamic_to_string(self, params: BindParams[Any], execution_id: bytes) -> Any:
+        """Pairs for EXPLAIN ANALYZE."""
+        if "dynamic_to_string" in self.hooks:
+            return self.owner_for().dynamic_to_string(params, execution_id)
+        declared = self.options.dynamic_to_string
+        return declared(execution_id) if declared is not None else None
 
     def cardinality(self, params: BindParams[Any]) -> TableCardinality:
         if "cardinality" in self.hooks:
             return TableCardinality.of(self._call(self.owner_for(), "cardinality", params), self.where)
         declared = self.options.cardinality
         return TableCardinality.of(declared(params.args) if callable(declared) else declared, self.where)
-
-    @property
-    def has_statistics(self) -> bool:
-        return "statistics" in self.hooks or self.options.statistics is not None
-
-    def statistics(self, params: BindParams[Any]) -> Mapping[str, Any] | None:
-        """``ColumnStatisticsInput`` by output column."""
-        if "statistics" in self.hooks:
-            found = self._call(self.owner_for(), "statistics", params)
-        else:
-            declared = self.options.statistics
-            found = declared(params.args) if callable(declared) else declared
-        if found is not None and not isinstance(found, Mapping):
-            raise ArgumentError(f"{self.where}: statistics must be a mapping of columns, got {type(found).__name__}")
-        return found
 
     def owner_for(self) -> Any:
         """The class, or an instance of it when a hook is an ordinary method."""
@@ -211,18 +246,32 @@ class TableSpec(FunctionSpec):
     def start(self, params: ProcessParams[Any], values: dict[str, Any]) -> tuple[GlobalInitResponse, Producer]:
         """Begin one stream."""
         shaper = BatchShaper(params.output_schema, self.where)
-        metadata = self.options.cache_control or None
+        emission = self._emission(params)
         if self.owner is not None:
-            return self._start_class(params, shaper, metadata)
+            return self._start_class(params, shaper, emission)
         if params.is_secondary:
             raise ProtocolError(f"{self.where} has one worker; it cannot serve a secondary stream")
         arguments, keywords = self._python_arguments(params, values)
         produced = self.source(*arguments, **keywords)
         iterator = produced if hasattr(produced, "__next__") else iter((produced,))
-        return GlobalInitResponse(), GeneratorProducer(iterator, shaper, metadata)
+        return GlobalInitResponse(), GeneratorProducer(iterator, shaper, emission)
+
+    def _emission(self, params: ProcessParams[Any]) -> Emission:
+        options = self.options
+        partitions = None
+        if options.partition_kind != NOT_PARTITIONED:
+            partitions = PartitionTagger(params.full_schema, params.wire_schema, options.partition_kind, self.where)
+        return Emission(
+            self.where,
+            filters=params.stream_filters if options.auto_apply_filters else None,
+            columns=len(params.wire_schema) if params.wire_schema is not params.output_schema else None,
+            indexed=options.supports_batch_index,
+            partitions=partitions,
+            advertised=options.cache_control or None,
+        )
 
     def _start_class(
-        self, params: ProcessParams[Any], shaper: BatchShaper, metadata: dict[bytes, bytes] | None
+        self, params: ProcessParams[Any], shaper: BatchShaper, emission: Emission
     ) -> tuple[GlobalInitResponse, Producer]:
         target = self.owner_for()
         response = GlobalInitResponse(self.options.max_workers or 1, params.init_opaque_data)
@@ -236,8 +285,8 @@ class TableSpec(FunctionSpec):
         state = self._call(target, "initial_state", params) if "initial_state" in self.hooks else None
         process = target.process
         cancel = (lambda: target.on_cancel(params, state)) if "on_cancel" in self.hooks else None
-        out = OutputCollector(shaper, params.log)
-        return response, ProcessProducer(lambda out: process(params, state, out), cancel, out, metadata)
+        out = OutputCollector(shaper, params.log, emission)
+        return response, ProcessProducer(lambda out: process(params, state, out), cancel, out, emission)
 
     def _python_arguments(self, params: InitParams[Any], values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         arguments: list[Any] = []
@@ -261,6 +310,18 @@ def filled_parameters(cls: type, items: Any) -> tuple[Any, ...]:
     items = items if isinstance(items, tuple) else (items,)
     declared = getattr(cls, "__parameters__", ())
     return (*items, *[Any] * (len(declared) - len(items))) if declared else items
+
+
+def advertised_functions(names: list[str]) -> list[str]:
+    """DuckDB does not test again, and any name unlocks trees that only an engine evaluates in full.
+
+    Without one nothing is announced: DuckDB then keeps such filters to itself.
+    """
+    if not names:
+        return []
+    from vgi_fast.functions.expression_engine import engine_is_installed
+
+    return names if engine_is_installed() else []
 
 
 class TableFunctionGenerator(Generic[TArgs, TState]):
@@ -297,8 +358,14 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
         raise NotImplementedError
 
     @classmethod
-    def statistics(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Mapping[str, Any] | None:
-        """``ColumnStatisticsInput`` by output column, for those about which something is certain."""
+    def statistics(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Any:
+        """What is certain about the output columns: ``ColumnStatisticsInput`` by column, a list of
+        ``ColumnStatistics``, or encoded bytes."""
+        raise NotImplementedError
+
+    @classmethod
+    def dynamic_to_string(cls, params: BindParams[TArgs], execution_id: bytes) -> Any:
+        """Pairs that EXPLAIN ANALYZE shows; may run in another process than the scan."""
         raise NotImplementedError
 
     @classmethod
@@ -442,7 +509,7 @@ def _hooks(owner: type, where: str) -> dict[str, list[Injection]]:
         hook = meta.hook(owner, name, TableFunctionGenerator)
         if hook is None:
             continue
-        own = {"process": 3, "on_cancel": 2}.get(name, 1)
+        own = {"process": 3, "on_cancel": 2, "dynamic_to_string": 2}.get(name, 1)
         skip = own if isinstance(hook, staticmethod) else own + 1
         takes_more = name in ("on_bind", "on_init", "cardinality", "statistics", "initial_state")
         plain = getattr(hook, "__func__", hook)

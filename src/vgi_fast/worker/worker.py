@@ -156,6 +156,18 @@ class Worker:
 
         return decorate if function is None else decorate(_function(function, "table"))
 
+    def add_table(self, name: str, data: Any, *, schema: str | None = None, **options: Any) -> None:
+        """A catalog table from data in one line: ``worker.add_table("flights", "flights/*.parquet")``.
+
+        ``data`` is a pandas, polars or pyarrow table, a path, a directory, an object with ``schema()`` and ``scan()``,
+        or a function that gives a table when it is first asked for. Options are those of ``data_table``.
+        """
+        from vgi_fast.sources.data import data_table
+
+        catalog = self._own_catalog()
+        self._registry.add(catalog, schema or catalog.default_schema, data_table(name, data, **options))
+        self._service = None
+
     def register_ufunc(self, name: str, ufunc: Any, types: str, **options: Any) -> None:
         """A NumPy ufunc as scalar function: ``register_ufunc("hypot", np.hypot, "float64, float64 -> float64")``.
 

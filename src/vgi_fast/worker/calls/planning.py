@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vgi_fast.functions.statistics import ColumnStatistics, encoded
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.bind import bind_params
@@ -23,27 +25,45 @@ def cardinality(call: Call, row: dict[str, Any]) -> bytes | Reply:
     return encode({"estimate": answer.estimate, "max": answer.max}, call.generation)
 
 
-def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply:
+def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply | None:
     """Where none are known, the optional result is absent."""
     request = records.TABLE_FUNCTION_STATISTICS_REQUEST.decode(row["request"], call.generation)
     invocation = call.service.invocations.understand(request["bind_call"], call.generation)
     spec = invocation.spec
     if not isinstance(spec, TableSpec) or not spec.has_statistics:
         return call.reply(None, lambda: None)
-    from vgi_fast.catalog.statistics import check_statistics, encode_statistics
-
     params = bind_params(call, invocation)
     found = spec.statistics(params)
     if not found:
         return call.reply(None, lambda: None)
     columns = spec.fixed_schema or spec.bind(params).output_schema
+    if not _is_by_column(found):
+        return encoded(found, columns.names, spec.where)
+    from vgi_fast.catalog.statistics import check_statistics, encode_statistics
+
     check_statistics(columns, found, spec.where)
     return encode_statistics(columns, found)
 
 
-def dynamic_to_string(call: Call, row: dict[str, Any]) -> Reply:
-    """Nothing to show; never an error, also for an execution that this process has not seen."""
+def _is_by_column(found: Any) -> bool:
+    """``ColumnStatisticsInput`` by column, not objects that name their column."""
+    return isinstance(found, Mapping) and not any(isinstance(one, ColumnStatistics) for one in found.values())
+
+
+def dynamic_to_string(call: Call, row: dict[str, Any]) -> bytes | Reply:
+    """Never an error, also for an execution that this process has not seen."""
     encode = records.TABLE_FUNCTION_DYNAMIC_TO_STRING_RESPONSE.encode
+    try:
+        request = records.TABLE_FUNCTION_DYNAMIC_TO_STRING_REQUEST.decode(row["request"], call.generation)
+        invocation = call.service.invocations.understand(request["bind_call"], call.generation)
+        spec = invocation.spec
+        if isinstance(spec, TableSpec) and spec.explains:
+            shown = spec.dynamic_to_string(bind_params(call, invocation), request["global_execution_id"])
+            pairs = list(dict(shown or {}).items())
+            keys, values = [str(key) for key, _ in pairs], [str(value) for _, value in pairs]
+            return encode({"keys": keys, "values": values}, call.generation)
+    except Exception as error:
+        call.service.log.write("WARNING", "vgi.worker", f"{type(error).__name__} in dynamic_to_string: {error}")
     return call.reply(None, lambda: encode({"keys": [], "values": []}, call.generation))
 
 

@@ -16,12 +16,14 @@ from vgi_fast.functions.context import GlobalInitResponse, ProcessParams, Projec
 from vgi_fast.functions.scalar import ScalarSpec
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire.arrow import schema_from_bytes
+from vgi_fast.worker.calls import pushdown
 
 if TYPE_CHECKING:
     from vgi_fast._core import ScalarPlan, Schema
     from vgi_fast.functions.exchange import Exchange, ExchangeSpec
     from vgi_fast.functions.invocation import Invocation
     from vgi_fast.functions.output import Producer
+    from vgi_fast.worker.calls.pushdown import Note
     from vgi_fast.worker.dispatch import Call, Session
 
 _ID_BYTES = 16
@@ -43,9 +45,10 @@ def init(call: Call, row: dict[str, Any]) -> None:
         _send_header(call, params.execution_id, GlobalInitResponse())
         _serve_scalar(call, plan, input_schema, params.output_schema)
     elif isinstance(spec, TableSpec):
+        pushdown.prepare(spec, params, request)
         response, producer = spec.start(params, invocation.values)
-        _send_header(call, params.execution_id, response)
-        _serve_producer(call, producer, params.output_schema)
+        _send_header(call, params.execution_id, pushdown.shared(spec, params, request, response))
+        _serve_producer(call, producer, params.wire_schema, pushdown.listener(params))
     elif spec.is_exchange:
         response, exchange = cast("ExchangeSpec", spec).start(params)
         _send_header(call, params.execution_id, response)
@@ -174,12 +177,12 @@ def _serve_exchange(call: Call, exchange: Exchange, input_schema: Schema | None,
     session.drain()
 
 
-def _serve_producer(call: Call, producer: Producer, schema: Schema) -> None:
+def _serve_producer(call: Call, producer: Producer, schema: Schema, note: Note) -> None:
     session = call.session
     call.begin_stream(schema)
     try:
         try:
-            _produce(session, producer, schema)
+            _produce(session, producer, schema, note)
         except Exception as error:
             session.fail(error, schema)
         else:
@@ -189,11 +192,11 @@ def _serve_producer(call: Call, producer: Producer, schema: Schema) -> None:
         _quietly(session, producer.close)
 
 
-def _produce(session: Session, producer: Producer, schema: Schema) -> None:
+def _produce(session: Session, producer: Producer, schema: Schema, note: Note) -> None:
     """One batch per tick, until the producer or the client ends it."""
     if session.input.read_schema() is None:
         return
-    if serve_producer(session.input, session.output, schema, producer.next):
+    if serve_producer(session.input, session.output, schema, producer.next, note):
         _quietly(session, producer.cancel)
 
 

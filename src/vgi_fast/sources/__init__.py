@@ -1,0 +1,1 @@
+"""Tables from data: frames, Arrow data, files, and databases reflected through SQLAlchemy."""

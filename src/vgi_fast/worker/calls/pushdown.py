@@ -1,0 +1,103 @@
+"""What an init brings for the optimizer's sake: filters, hints, validators, and what ticks add (section 0)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from vgi_fast._core import Schema, decode_row, encode_row
+from vgi_fast.errors import ProtocolError
+from vgi_fast.functions.context import GlobalInitResponse, OrderHint, SampleHint
+from vgi_fast.functions.filter_decoding import decode_filters
+from vgi_fast.functions.filter_plan import StreamFilters
+from vgi_fast.functions.filters import NO_FILTERS
+from vgi_fast.wire import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vgi_fast.functions.context import ProcessParams
+    from vgi_fast.functions.table import TableSpec
+
+    Note = Callable[[Mapping[bytes, bytes]], object]
+
+_ENVELOPE: Final = b"vgi_fast.filters\0"
+_ENVELOPE_SCHEMA: Final = "opaque_data: binary, pushdown_filters: large_binary, join_keys: list<large_binary>"
+
+
+def prepare(spec: TableSpec, params: ProcessParams[Any], request: dict[str, Any]) -> None:
+    """Filters and hints become attributes of ``params``. What the function has not declared is ignored."""
+    options = spec.options
+    blob, join_keys = request["pushdown_filters"], request["join_keys"]
+    opaque = params.init_opaque_data
+    if opaque is not None and opaque.startswith(_ENVELOPE):
+        known = decode_row(opaque[len(_ENVELOPE) :])
+        params.init_opaque_data = known.get("opaque_data")
+        blob, join_keys = known.get("pushdown_filters"), known.get("join_keys")
+    static = decode_filters(blob, join_keys) if options.filter_pushdown else NO_FILTERS
+    params.wire_schema = params.output_schema
+    if options.auto_apply_filters:
+        params.output_schema = _widened(params, static.columns)
+    params.stream_filters = StreamFilters(
+        static, params.output_schema, options.auto_apply_filters, lambda text: params.log("DEBUG", text)
+    )
+    column = request["order_by_column_name"]
+    params.order_by = None
+    if column is not None:
+        direction, null_order = request["order_by_direction"] or "ASC", request["order_by_null_order"] or "NULLS_LAST"
+        params.order_by = OrderHint(column, direction, null_order, request["order_by_limit"])
+    percentage = request["tablesample_percentage"]
+    params.sample = None
+    if percentage is not None and options.sampling_pushdown:
+        params.sample = SampleHint(percentage, request["tablesample_seed"])
+    params.if_none_match = params.if_modified_since = None
+
+
+def _widened(params: ProcessParams[Any], filtered: set[str]) -> Schema:
+    """DuckDB requests the columns that it filters; another client's query may leave them out."""
+    schema = params.output_schema
+    names = set(schema.names)
+    more = [field for field in params.full_schema.fields if field.name in filtered and field.name not in names]
+    return Schema([*schema.fields, *more], schema.metadata) if more else schema
+
+
+def shared(
+    spec: TableSpec, params: ProcessParams[Any], request: dict[str, Any], response: GlobalInitResponse
+) -> GlobalInitResponse:
+    """The client gives filters to further streams only where projection is pushed as well: pass them on with the
+    author's bytes, which every stream gets."""
+    options = spec.options
+    if (
+        not options.filter_pushdown
+        or options.projection_pushdown
+        or response.max_workers == 1
+        or not params.stream_filters.static
+    ):
+        return response
+    if params.is_secondary:
+        return response
+    row = {
+        "opaque_data": response.opaque_data,
+        "pushdown_filters": request["pushdown_filters"],
+        "join_keys": request["join_keys"],
+    }
+    blob = encode_row(Schema.parse(_ENVELOPE_SCHEMA), row)
+    return GlobalInitResponse(response.max_workers, _ENVELOPE + blob)
+
+
+def listener(params: ProcessParams[Any]) -> Note:
+    """Takes the metadata of each tick that has some."""
+
+    def note(metadata: Mapping[bytes, bytes]) -> None:
+        params.stream_filters.tick(metadata.get(keys.PUSHDOWN_FILTERS))
+        if keys.CACHE_IF_NONE_MATCH in metadata or keys.CACHE_IF_MODIFIED_SINCE in metadata:
+            params.if_none_match = _text(metadata.get(keys.CACHE_IF_NONE_MATCH))
+            params.if_modified_since = _text(metadata.get(keys.CACHE_IF_MODIFIED_SINCE))
+
+    return note
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        raise ProtocolError(f"a cache validator is not UTF-8: {value!r:.80}") from None

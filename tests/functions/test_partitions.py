@@ -1,0 +1,187 @@
+"""Values of partition columns, batch indexes and cache advertisements beside the batches."""
+
+from base64 import b64decode
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from vgi_fast import DefinitionError, Emit, RecordBatch, Worker, partition_field
+from vgi_fast.errors import ArgumentError
+from vgi_fast.functions.emission import Emission
+from vgi_fast.functions.filter_decoding import decode_filters
+from vgi_fast.functions.filter_plan import StreamFilters
+from vgi_fast.functions.partitions import PartitionTagger
+from vgi_fast.wire import keys
+from vgi_fast.wire.arrow import Schema, decode_stream
+from tests.functions.filter_cases import filter_blob
+
+SINGLE, RANGES = "SINGLE_VALUE_PARTITIONS", "DISJOINT_PARTITIONS"
+
+
+def tagger(kind: str, *types: str, emitted: str | None = None) -> PartitionTagger:
+    schema = Schema([partition_field(f"c{i}", type) for i, type in enumerate(types)])
+    return PartitionTagger(schema, schema if emitted is None else Schema.parse(emitted), kind, "here")
+
+
+def pairs(payload: bytes) -> list[list[Any]]:
+    schema, batches = decode_stream(b64decode(payload, validate=True))
+    assert len(batches) == 1 and batches[0].num_rows == 2
+    return [column.to_pylist() for column in batches[0].columns]
+
+
+def test_the_documented_bytes() -> None:
+    full = Schema([partition_field("country", "utf8"), partition_field("year", "int64")])
+    made = PartitionTagger(full, full, SINGLE, "here")
+    payload = b64decode(made.payload(RecordBatch.from_pydict(full, {"country": ["US"] * 5, "year": [2024] * 5})))
+    assert len(payload) == 576
+    assert payload[0x210:0x240].hex(" ") == (
+        "00 00 00 00 02 00 00 00 04 00 00 00 00 00 00 00 55 53 55 53 00 00 00 00 "
+        "e8 07 00 00 00 00 00 00 e8 07 00 00 00 00 00 00 ff ff ff ff 00 00 00 00"
+    )
+    reader = pa.ipc.open_stream(payload)
+    assert reader.schema.field("country").metadata == {b"vgi.partition_column": b"true"}
+
+
+VALUES: dict[str, list[Any]] = {
+    "int8": [-3, 7], "uint64": [0, 2**64 - 1], "float64": [-1.5, 2.5], "float32": [0.0, 1.0], "bool": [False, True],
+    "decimal128(10, 2)": [-1, 3], "utf8": ["a", "é"], "large_utf8": ["", "z"], "utf8_view": ["longer than twelve", "short"],
+    "binary": [b"", b"\xff"], "fixed_size_binary[2]": [b"ab", b"b\0"], "dictionary<int8, utf8>": ["m", "n"],
+    "date32": [0, 5], "timestamp[us, tz=Europe/Paris]": [1, 2], "binary_view": [b"1", b"2"], "time64[us]": [3, 4],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("type", VALUES)
+@pytest.mark.parametrize("kind", [SINGLE, RANGES])
+def test_every_type(type: str, kind: str) -> None:
+    made = tagger(kind, type)
+    schema = Schema([partition_field("c0", type)])
+    arrow = schema.fields[0].type
+
+    def values(given: list[Any]) -> list[Any]:
+        if type.startswith(("date", "time")):
+            import datetime as dt
+
+            base = {"date32": dt.date(2024, 1, 1), "time64[us]": dt.time(1)}.get(
+                type, dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+            )
+            return [
+                None if v is None else base.replace(**{"day": v + 1} if type != "time64[us]" else {"minute": v})
+                for v in given
+            ]
+        if type.startswith("decimal"):
+            from decimal import Decimal
+
+            return [None if v is None else Decimal(v) for v in given]
+        return given
+
+    low, high = VALUES[type]
+    seen: list[bytes] = []
+    columns = [[low] * 9, [high] * 3, [high] * 4, [None] * 3]
+    if kind == RANGES:
+        columns += [[high, low, None, low], [None, high, high]]
+    for column in columns:
+        column = values(column)
+        payload = made.payload(RecordBatch.from_pydict(schema, {"c0": column}))
+        valid = [v for v in column if v is not None]
+        back = values([low, high])
+        ends = (
+            [None, None]
+            if not valid
+            else [back[0] if back[0] in valid else back[1], back[1] if back[1] in valid else back[0]]
+        )
+        found = pairs(payload)[0]
+        assert found == ends or [float(v) for v in found] == [float(v) for v in ends]
+        assert decode_stream(b64decode(payload))[0].fields[0].type == arrow
+        seen.append(payload)
+    assert seen[1] is seen[2]
+    if kind == SINGLE:
+        for column in ([low, high], [low, None], [None, low], [low] * 70 + [high]):
+            with pytest.raises(ArgumentError, match="has 2 distinct values; partition_kind=SINGLE_VALUE_PARTITIONS"):
+                made.payload(RecordBatch.from_pydict(schema, {"c0": values(column)}))
+
+
+def test_numbers_that_are_equal_without_the_same_bytes() -> None:
+    made = tagger(SINGLE, "float64")
+    schema = Schema([partition_field("c0", "float64")])
+    assert pairs(made.payload(RecordBatch.from_pydict(schema, {"c0": [0.0, -0.0]})))[0][0] == 0
+    made.payload(RecordBatch.from_pydict(schema, {"c0": [float("nan")] * 3}))
+    nans = tagger(RANGES, "float64").payload(RecordBatch.from_pydict(schema, {"c0": [float("nan"), 3.0, 1.0]}))
+    assert pairs(nans)[0] == [1.0, 3.0]
+
+
+def test_explicit_values() -> None:
+    made = tagger(SINGLE, "utf8", "int64", emitted="c1: int64")
+    batch = RecordBatch.from_pydict(Schema.parse("c1: int64"), {"c1": [5, 5]})
+    assert pairs(made.payload(batch, {"c0": ("a", "a")})) == [["a", "a"], [5, 5]]
+    assert pairs(made.payload(batch, {"c0": (pa.scalar(None, pa.utf8()),) * 2})) == [[None, None], [5, 5]]
+    assert pairs(made.payload(batch, {"c0": ("a", "b"), "c1": (1, 2)})) == [["a", "b"], [1, 2]]
+    with pytest.raises(ArgumentError, match="'c0' is partition-annotated but absent from emitted batch"):
+        made.payload(batch)
+    with pytest.raises(ArgumentError, match=r"partition_values\['c0'\] must be \(min, max\) tuple; got 'a'"):
+        made.payload(batch, {"c0": "a"})
+    with pytest.raises(ArgumentError, match=r"partition_values\['c0'\] max type mismatch: declared utf8, got int64"):
+        made.payload(batch, {"c0": (pa.scalar("a"), pa.scalar(1))})
+    with pytest.raises(ArgumentError, match="min type mismatch: declared utf8, got 3"):
+        made.payload(batch, {"c0": (3, 4)})
+
+
+def test_declarations() -> None:
+    worker = Worker("demo")
+    with pytest.raises(DefinitionError, match="no column is annotated"):
+        worker.table(columns={"a": "int64"}, partition_kind="disjoint_partitions")(lambda: None)
+    with pytest.raises(DefinitionError, match=r"\['a'\] are annotated .* but partition_kind is NOT_PARTITIONED"):
+        worker.table(columns=[partition_field("a", "int64")])(lambda: None)
+    with pytest.raises(DefinitionError, match="not among its columns"):
+        worker.table(columns={"a": "int64"}, partition_columns=["b"], partition_kind=SINGLE)(lambda: None)
+    with pytest.raises(DefinitionError, match="partition_kind must be one of"):
+        worker.table(columns={"a": "int64"}, partition_kind="some")(lambda: None)
+    with pytest.raises(DefinitionError, match="late_materialization needs"):
+        worker.table(columns={"a": "int64"}, late_materialization=True)(lambda: None)
+
+
+# ---- the rest of what goes beside a batch ----
+
+
+def emission(**more: Any) -> Emission:
+    node = {"column_name": "n", "column_index": 0, "type": "constant", "op": "gt", "value_ref": 0}
+    filters = decode_filters(filter_blob([node], pa.table({"k": [5]})))
+    return Emission("here", filters=StreamFilters(filters, Schema.parse("n: int64"), True), **more)
+
+
+def rows(*values: int) -> RecordBatch:
+    return RecordBatch.from_pydict(Schema.parse("n: int64"), {"n": list(values)})
+
+
+def test_advertisements_wait_for_rows() -> None:
+    made = emission(advertised={b"vgi.cache.ttl": b"300"})
+    batch, metadata = made.finish(rows(1, 2))
+    assert (batch.num_rows, metadata) == (0, None)
+    beside = Emit(None, cache_control={"etag": "x"}, metadata={b"own": b"1"})
+    assert made.finish(rows(3), beside)[1] == {b"own": b"1"}
+    batch, metadata = made.finish(rows(3, 9))
+    assert batch.column(0).to_pylist() == [9]
+    assert metadata == {b"vgi.cache.ttl": b"300", b"vgi.cache.etag": b"x"}
+    assert made.finish(rows(8))[1] is None
+    assert emission().finish(rows(), Emit(None, cache_control={"not_modified": True}))[1]
+
+
+def test_batch_indexes() -> None:
+    made = emission(indexed=True)
+    assert made.finish(rows(7), Emit(None, batch_index=3))[1] == {keys.BATCH_INDEX: b"3"}
+    assert made.finish(rows(1), Emit(None))[1] is None
+    assert made.finish(rows(7), Emit(None, metadata={keys.BATCH_INDEX: b"1"}))[1] == {keys.BATCH_INDEX: b"1"}
+    for index, text in (
+        (2, "may not decrease"),
+        (-1, "from 0 to 9999999999998"),
+        (10**13 - 1, "from 0"),
+        (True, "int"),
+    ):
+        with pytest.raises(ArgumentError, match=text):
+            made.finish(rows(7), Emit(None, batch_index=index))
+    with pytest.raises(ArgumentError, match=r"requires batch_index= on a function"):
+        made.finish(rows(7))
+    with pytest.raises(ArgumentError, match=r"requires Meta.supports_batch_index = True"):
+        emission().check(Emit(None, batch_index=1))
+    with pytest.raises(ArgumentError, match="requires partition-annotated fields"):
+        emission().check(Emit(None, partition_values={"n": (1, 1)}))

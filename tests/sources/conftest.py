@@ -1,0 +1,1 @@
+from tests.fix_memory import peer as peer
