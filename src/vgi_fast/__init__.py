@@ -112,6 +112,7 @@ __all__ = [
     "BindParams",
     "BindResponse",
     "Bool",
+    "Bounds",
     "CallerIdentity",
     "Catalog",
     "CatalogSchema",

@@ -125,7 +125,9 @@ KINDS: Final[dict[str, Kind]] = {
     "date64": Kind(
         _ticks(64, -(10**10), 10**10, infinite=False), pa.date64(), pa.int64(), pa.date32(), encodings=("plain",)
     ),
-    "time64[us]": Kind(_ticks(64, 0, 86_399_999_999, infinite=False), pa.time64("us"), pa.int64(), encodings=("plain",)),
+    "time64[us]": Kind(
+        _ticks(64, 0, 86_399_999_999, infinite=False), pa.time64("us"), pa.int64(), encodings=("plain",)
+    ),
     "time32[ms]": Kind(
         _ticks(32, 0, 86_399_999, infinite=False), pa.time32("ms"), pa.int32(), pa.time64("us"), encodings=("plain",)
     ),
@@ -207,7 +209,7 @@ def _key_names(node: Any) -> set[str]:
 
 def filter_blob(nodes: list[Any], constants: pa.Table | None, version: bytes | None = b"1") -> bytes:
     text = pa.array([json.dumps(nodes, ensure_ascii=False, separators=(",", ":"))])
-    metadata = None if version is None else {b"vgi_filter_version": version}
+    metadata: dict[bytes | str, bytes | str] | None = None if version is None else {b"vgi_filter_version": version}
     columns = [] if constants is None else constants.to_batches()[0].columns
     fields = [Field("filter_spec", "utf8", True, metadata)]
     arrays = [Array.from_arrow(text)]

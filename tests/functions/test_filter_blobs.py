@@ -32,7 +32,7 @@ def passing(filters: PushdownFilters, **columns: Any) -> list[int]:
     batch = RecordBatch.from_arrow(pa.record_batch(columns))
     plan = bind_filters(filters, batch.schema)
     if plan is None:
-        return list(range(len(batch)))
+        return list(range(batch.num_rows))
     return [i for i, passes in enumerate(plan.mask(batch)) if passes]
 
 
@@ -220,7 +220,7 @@ def test_nulls_first() -> None:
     filters = stream([])
     for bound in (3, 2):
         filters.tick(tick([named("k", "or", children=[named("k", "is_null"), constant("k", "lt", 0)])], bound))
-        assert kept(filters, [1, 2, None, 3]) == [*range(1, bound), None][: bound - 1] + [None]
+        assert kept(filters, [1, 2, None, 3]) == [*range(1, bound), None]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def _widened(params: ProcessParams[Any], filtered: set[str]) -> Schema:
     schema = params.output_schema
     names = set(schema.names)
     more = [field for field in params.full_schema.fields if field.name in filtered and field.name not in names]
-    return Schema([*schema.fields, *more], schema.metadata) if more else schema
+    return Schema([*schema.fields, *more]) if more else schema
 
 
 def shared(
