@@ -6,6 +6,7 @@ from vgi_fast import Catalog, CatalogSchema
 from vgi_fast.examples.example import (
     arithmetic,
     cacheable,
+    filters,
     geometry,
     probes,
     random_values,
@@ -30,6 +31,7 @@ EXAMPLE: Final = Catalog(
                 *cacheable.FUNCTIONS,
                 *tensors.FUNCTIONS,
                 *sequences.FUNCTIONS,
+                *filters.FUNCTIONS,
             ],
             comment="Example functions for testing VGI",
         ),
