@@ -250,7 +250,9 @@ def make_cases(seed: int, name: str, predicates: int, rows: int = 60) -> Cases:
         column = pc.run_end_encode(kind.array(values))
     cut = rng.choice([0, 0, 1, 3, 9])
     column = column.slice(cut)
-    nested = rng.random() < 0.2 and how == "plain" and not isinstance(column.type, pa.BaseExtensionType)
+    # DuckDB 1.5 reads nulls of fixed_size_binary inside of structs as values, so it is no oracle for those.
+    odd = isinstance(column.type, pa.BaseExtensionType) or pa.types.is_fixed_size_binary(column.type)
+    nested = rng.random() < 0.2 and how == "plain" and not odd
     made = [value() for _ in range(16)]
     typed = kind.array(made, None)
     if kind.constant is not None:

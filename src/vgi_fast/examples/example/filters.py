@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from vgi_fast import Arg, Field, ProcessParams, PushdownFilters, table
+from vgi_fast import Arg, ColumnStatistics, Field, ProcessParams, PushdownFilters, table
 from vgi_fast.functions import filters as fl
 from vgi_fast.wire import keys
 
@@ -248,7 +248,51 @@ def sample_echo(count: Count, params: Params, *, batch_size: BatchSize = 2048) -
         yield {"n": _numbers(part), "s": [f"row_{n}" for n in part], **columns}
 
 
+@table(
+    columns={"n": "float64"},
+    cardinality=lambda args: args.count,
+    statistics=lambda args: (
+        [
+            ColumnStatistics(
+                "n", "float64", 0.0, (args.count - 1) * args.increment, has_null=False, distinct_count=args.count
+            )
+        ]
+        if args.count > 0
+        else []
+    ),
+)
+def double_sequence(
+    count: Count, *, batch_size: BatchSize = 2048, increment: Annotated[float, Arg(doc="Difference", gt=0)] = 1.0
+) -> Iterator[dict[str, Any]]:
+    """Generates a sequence of real numbers"""
+    for part in _ranges(count, batch_size):
+        yield {"n": _numbers(part) * increment}
+
+
+@table(
+    columns={"n": "int64", "metadata": "struct<index: int64, label: utf8>", "history": "list<int64>"},
+    cardinality=lambda args: args.count,
+    projection_pushdown=True,
+    filter_pushdown=True,
+)
+def nested_sequence(
+    count: Count,
+    *,
+    batch_size: BatchSize = 2048,
+    history_size: Annotated[int, Arg(doc="Longest history", ge=1)] = 20,
+) -> Iterator[dict[str, Any]]:
+    """A sequence with a struct and a list beside each number"""
+    for part in _ranges(count, batch_size):
+        yield {
+            "n": _numbers(part),
+            "metadata": [{"index": n, "label": f"row_{n}"} for n in part],
+            "history": [list(range(max(0, n - history_size + 1), n + 1)) for n in part],
+        }
+
+
 FUNCTIONS: Final = [
+    double_sequence,
+    nested_sequence,
     filter_echo,
     filter_echo_table_scan,
     filtered_columns_echo,

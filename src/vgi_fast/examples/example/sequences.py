@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from vgi_fast import Arg, BindParams, table
+from vgi_fast import Arg, BindParams, ColumnStatistics, table
 
 Count = Annotated[int, Arg(doc="Number of rows", ge=0)]
 Start = Annotated[int, Arg(doc="First value")]
@@ -14,6 +14,13 @@ SERIES_ROWS: Final = 1024
 PAIRS: Final = 5
 
 
+def _known(count: int, step: float, type: str) -> list[ColumnStatistics]:
+    """Of ``count`` numbers from 0 on."""
+    if count <= 0:
+        return []
+    return [ColumnStatistics("n", type, step * 0, step * (count - 1), has_null=False, distinct_count=count)]
+
+
 def _parts(values: range, size: int) -> Iterator[range]:
     for start in range(0, len(values), size):
         yield values[start : start + size]
@@ -22,7 +29,9 @@ def _parts(values: range, size: int) -> Iterator[range]:
 @table(
     columns={"n": "int64"},
     cardinality=lambda args: args.count,
+    statistics=lambda args: _known(args.count, args.increment, "int64"),
     projection_pushdown=True,
+    filter_pushdown=True,
     categories=["generator", "utility"],
     examples=[
         "SELECT * FROM example.sequence(10)",
