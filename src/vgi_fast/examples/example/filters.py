@@ -166,8 +166,12 @@ def dynamic_filter_echo(count: Rows, params: Params, *, batch_size: BatchSize = 
     supported_expression_filters=["list_contains", "prefix", "starts_with", "contains"],
 )
 def expression_filter_test(count: Rows, params: Params, *, batch_size: BatchSize = 1024) -> Iterator[dict[str, Any]]:
-    """Rows for filters that are functions"""
-    for part in _ranges(count, batch_size):
+    """Rows for filters that are functions; those outside of the bounds of id are not made at all"""
+    bounds = params.filters.bounds("id")
+    first = 0 if bounds.lower is None else max(bounds.lower, 0)
+    last = count if bounds.upper is None else min(bounds.upper + 1, count)
+    for part in _ranges(max(last - first, 0), batch_size):
+        part = range(first + part.start, first + part.stop)
         yield {
             "id": _numbers(part),
             "name": [f"item_{n}" for n in part],
