@@ -181,6 +181,8 @@ def test_unknown_operators_do_not_constrain() -> None:
 def test_incomparable_types() -> None:
     with pytest.raises(TypeMismatchError, match="cannot be compared"):
         passing(decoded([constant("n", "eq", 0)], "text"), n=[1])
+    with pytest.raises(TypeMismatchError, match="cannot be compared"):
+        passing(decoded([constant("u", "eq", 0)], "no uuid"), u=pa.array([bytes(16)], pa.binary(16)))
 
 
 def test_in_lists_of_older_clients() -> None:

@@ -156,8 +156,10 @@ def _bytes(constant: Constant, column: Storage) -> bytes | None:
     value = constant.value
     if isinstance(value, str):
         if column.kind == "uuid":
-            text = value.strip("{}").replace("-", "")
-            return bytes.fromhex(text)
+            try:
+                return bytes.fromhex(value.strip("{}").replace("-", ""))
+            except ValueError:
+                raise _mismatch(column, constant) from None
         return value.encode()
     return bytes(value) if isinstance(value, (bytes, bytearray)) else None
 
