@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vgi_fast import Const, Int64, Worker
+from vgi_fast import Const, Int64, RecordBatch, Worker
 
 worker = Worker("example")
 
@@ -34,6 +34,48 @@ def texts(count: int, *, batch_size: int = 2048, width: int = 1024) -> Iterator[
     batch = pa.record_batch({"s": [f"{number:08d}{filler}"[:width] for number in range(batch_size)]})
     for start in range(0, count, batch_size):
         yield batch.slice(0, min(batch_size, count - start))
+SCAN_ROWS = 65_536
+
+
+def scan_columns() -> pa.RecordBatch:
+    numbers = np.random.default_rng(7).permutation(SCAN_ROWS)
+    return pa.record_batch(
+        {
+            "key": numbers,
+            "price": numbers * 0.25,
+            "name": [f"name {number}" for number in numbers.tolist()],
+            "quantity": numbers.astype(np.int32),
+            "total": numbers * 3,
+        }
+    )
+
+
+@worker.table(
+    columns={"key": "int64", "price": "float64", "name": "utf8", "quantity": "int32", "total": "int64"},
+    cardinality=lambda args: args.count,
+    projection_pushdown=True,
+    filter_pushdown=True,
+)
+def scan(count: int, *, batch_size: int = SCAN_ROWS) -> Iterator[RecordBatch]:
+    """Rows from memory: what they cost is moving and filtering them."""
+    yield from _scanned(count, batch_size)
+
+
+@worker.table(
+    columns={"key": "int64", "price": "float64", "name": "utf8", "quantity": "int32", "total": "int64"},
+    cardinality=lambda args: args.count,
+    projection_pushdown=True,
+)
+def scan_unfiltered(count: int, *, batch_size: int = SCAN_ROWS) -> Iterator[RecordBatch]:
+    """The same rows, all of which DuckDB has to filter."""
+    yield from _scanned(count, batch_size)
+
+
+def _scanned(count: int, batch_size: int) -> Iterator[RecordBatch]:
+    batch = RecordBatch.from_arrow(scan_columns())
+    parts = [batch.slice(start, batch_size) for start in range(0, SCAN_ROWS - batch_size + 1, batch_size)]
+    for index, _ in enumerate(range(0, count, batch_size)):
+        yield parts[index % len(parts)].slice(0, min(batch_size, count - index * batch_size))
 
 
 if __name__ == "__main__":

@@ -475,7 +475,8 @@ def serve_producer(
 ) -> bool:
     """Answer each tick with the batch that ``produce`` gives, until it gives None (01 §4.4).
 
-    ``note`` gets the metadata of ticks that have some, before the batch is asked for. Returns True when the client cancelled. What ``produce`` raises leaves this function.
+    ``note`` gets the metadata of ticks that have some, before the batch is asked for. Returns True when the
+    client cancelled. What ``produce`` raises leaves this function.
     """
 
 def plain_batch(schema: Schema, columns: dict[str, Any]) -> RecordBatch | None:

@@ -42,7 +42,7 @@ def test_every_type(text: str) -> None:
         batch = RecordBatch(Schema.of({"c": column.type, "d": "int64"}), [
             column, Array.from_numpy(np.arange(len(column)), "int64")
         ])  # fmt: skip
-        for mask in masks(rng, len(batch)):
+        for mask in masks(rng, batch.num_rows):
             made = selected(batch, mask)
             wanted = [value for value, keep in zip(column.to_pylist(), mask, strict=True) if keep]
             assert repr(made.column(0).to_pylist()) == repr(wanted)

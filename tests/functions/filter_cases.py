@@ -125,7 +125,9 @@ KINDS: Final[dict[str, Kind]] = {
     "date64": Kind(
         _ticks(64, -(10**10), 10**10, infinite=False), pa.date64(), pa.int64(), pa.date32(), encodings=("plain",)
     ),
-    "time64[us]": Kind(_ticks(64, 0, 86_399_999_999, infinite=False), pa.time64("us"), pa.int64(), encodings=("plain",)),
+    "time64[us]": Kind(
+        _ticks(64, 0, 86_399_999_999, infinite=False), pa.time64("us"), pa.int64(), encodings=("plain",)
+    ),
     "time32[ms]": Kind(
         _ticks(32, 0, 86_399_999, infinite=False), pa.time32("ms"), pa.int32(), pa.time64("us"), encodings=("plain",)
     ),
@@ -207,7 +209,7 @@ def _key_names(node: Any) -> set[str]:
 
 def filter_blob(nodes: list[Any], constants: pa.Table | None, version: bytes | None = b"1") -> bytes:
     text = pa.array([json.dumps(nodes, ensure_ascii=False, separators=(",", ":"))])
-    metadata = None if version is None else {b"vgi_filter_version": version}
+    metadata: dict[bytes | str, bytes | str] | None = None if version is None else {b"vgi_filter_version": version}
     columns = [] if constants is None else constants.to_batches()[0].columns
     fields = [Field("filter_spec", "utf8", True, metadata)]
     arrays = [Array.from_arrow(text)]
@@ -248,7 +250,9 @@ def make_cases(seed: int, name: str, predicates: int, rows: int = 60) -> Cases:
         column = pc.run_end_encode(kind.array(values))
     cut = rng.choice([0, 0, 1, 3, 9])
     column = column.slice(cut)
-    nested = rng.random() < 0.2 and how == "plain" and not isinstance(column.type, pa.BaseExtensionType)
+    # DuckDB 1.5 reads nulls of fixed_size_binary inside of structs as values, so it is no oracle for those.
+    odd = isinstance(column.type, pa.BaseExtensionType) or pa.types.is_fixed_size_binary(column.type)
+    nested = rng.random() < 0.2 and how == "plain" and not odd
     made = [value() for _ in range(16)]
     typed = kind.array(made, None)
     if kind.constant is not None:

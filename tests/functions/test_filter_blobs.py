@@ -32,7 +32,7 @@ def passing(filters: PushdownFilters, **columns: Any) -> list[int]:
     batch = RecordBatch.from_arrow(pa.record_batch(columns))
     plan = bind_filters(filters, batch.schema)
     if plan is None:
-        return list(range(len(batch)))
+        return list(range(batch.num_rows))
     return [i for i, passes in enumerate(plan.mask(batch)) if passes]
 
 
@@ -181,6 +181,8 @@ def test_unknown_operators_do_not_constrain() -> None:
 def test_incomparable_types() -> None:
     with pytest.raises(TypeMismatchError, match="cannot be compared"):
         passing(decoded([constant("n", "eq", 0)], "text"), n=[1])
+    with pytest.raises(TypeMismatchError, match="cannot be compared"):
+        passing(decoded([constant("u", "eq", 0)], "no uuid"), u=pa.array([bytes(16)], pa.binary(16)))
 
 
 def test_in_lists_of_older_clients() -> None:
@@ -220,7 +222,7 @@ def test_nulls_first() -> None:
     filters = stream([])
     for bound in (3, 2):
         filters.tick(tick([named("k", "or", children=[named("k", "is_null"), constant("k", "lt", 0)])], bound))
-        assert kept(filters, [1, 2, None, 3]) == [*range(1, bound), None][: bound - 1] + [None]
+        assert kept(filters, [1, 2, None, 3]) == [*range(1, bound), None]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from vgi_fast.errors import VgiError
 from vgi_fast.functions.filter_decoding import decode_filters
 from vgi_fast.functions.filter_plan import StreamFilters, bind_filters
 
-_SCALARS: Final = [None, True, -1, 0, 1, 2, 2**40, 2**70, 1.5, "", "v", "s", "eq", "and", "constant", [], {}]
+_SCALARS: Final[list[Any]] = [None, True, -1, 0, 1, 2, 2**40, 2**70, 1.5, "", "v", "s", "eq", "and", "constant", [], {}]
 _TYPES: Final = [
     "constant", "is_null", "is_not_null", "join_keys", "in", "and", "or", "struct", "expression", "column_ref",
     "function", "comparison", "conjunction",
@@ -91,7 +91,7 @@ class Mutator:
         node |= {"type": rng.choice(_TYPES), "op": rng.choice(["eq", "lt", "ne", "unknown", "x"])}
         node |= {"value_ref": rng.randrange(18), "child_index": rng.randrange(3), "child_name": rng.choice(["", "v"])}
         node |= {"keys_column": "keys0", "children": [], "index": 0, "conjunction_type": rng.choice(["and", "or"])}
-        node |= {"expr_type": rng.choice(_TYPES[-4:] + ["constant"]), "function_name": rng.choice(_FUNCTIONS)}
+        node |= {"expr_type": rng.choice([*_TYPES[-4:], "constant"]), "function_name": rng.choice(_FUNCTIONS)}
         if depth:
             node["children"] = [self.node(depth - 1) for _ in range(rng.randrange(3))]
             node |= {"expr": self.node(depth - 1), "left": self.node(depth - 1), "right": self.node(depth - 1)}

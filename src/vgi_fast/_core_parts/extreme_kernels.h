@@ -31,6 +31,37 @@
         *first = low;                                                                                  \
         *last = high;                                                                                  \
     }
+/* Without nulls: the extremes first, in a loop that vectorizes, then where they are. */
+#define VGI_ENDS_BODY(T)                                                                               \
+    const T *x = (const T *) data;                                                                     \
+    T a = x[0], b = x[0];                                                                              \
+    int64_t i;                                                                                         \
+    for (i = 1; i < n; i++) {                                                                          \
+        a = x[i] < a ? x[i] : a;                                                                       \
+        b = x[i] > b ? x[i] : b;                                                                       \
+    }                                                                                                  \
+    for (i = 0; x[i] != a; i++) {}                                                                     \
+    *first = i;                                                                                        \
+    for (i = 0; x[i] != b; i++) {}                                                                     \
+    *last = i;
+#define VGI_ENDS(NAME, T)                                                                              \
+    static void NAME##_any(const void *data, int64_t n, int64_t *first, int64_t *last) { VGI_ENDS_BODY(T) } \
+    VGI_WIDE static void NAME##_wide(const void *data, int64_t n, int64_t *first, int64_t *last) {     \
+        VGI_ENDS_BODY(T)                                                                               \
+    }                                                                                                  \
+    static void NAME(const void *data, int64_t n, int64_t *first, int64_t *last) {                     \
+        if (vgi_has_wide()) NAME##_wide(data, n, first, last);                                         \
+        else NAME##_any(data, n, first, last);                                                         \
+    }
+VGI_ENDS(vgi_ends_i8, int8_t)
+VGI_ENDS(vgi_ends_i16, int16_t)
+VGI_ENDS(vgi_ends_i32, int32_t)
+VGI_ENDS(vgi_ends_i64, int64_t)
+VGI_ENDS(vgi_ends_u8, uint8_t)
+VGI_ENDS(vgi_ends_u16, uint16_t)
+VGI_ENDS(vgi_ends_u32, uint32_t)
+VGI_ENDS(vgi_ends_u64, uint64_t)
+
 #define VGI_LESS(x, y) ((x) < (y))
 #define VGI_FLOAT_LESS(x, y) ((x) < (y) || ((x) == (x) && (y) != (y)))      /* NaN is the greatest */
 VGI_EXTREMES(vgi_extremes_i8, int8_t, 0, VGI_LESS)
@@ -46,6 +77,18 @@ VGI_EXTREMES(vgi_extremes_f64, double, skip_nan && v != v, VGI_FLOAT_LESS)
 
 static int vgi_extremes(int form, const void *data, const uint8_t *valid, int64_t offset, int64_t n, int skip_nan,
                         int64_t *first, int64_t *last) {
+    if (valid == NULL && n > 0) {
+        switch (form) {
+        case VGI_KEY_I8: vgi_ends_i8(data, n, first, last); return 1;
+        case VGI_KEY_I16: vgi_ends_i16(data, n, first, last); return 1;
+        case VGI_KEY_I32: vgi_ends_i32(data, n, first, last); return 1;
+        case VGI_KEY_I64: vgi_ends_i64(data, n, first, last); return 1;
+        case VGI_KEY_U8: vgi_ends_u8(data, n, first, last); return 1;
+        case VGI_KEY_U16: vgi_ends_u16(data, n, first, last); return 1;
+        case VGI_KEY_U32: vgi_ends_u32(data, n, first, last); return 1;
+        case VGI_KEY_U64: vgi_ends_u64(data, n, first, last); return 1;
+        }
+    }
     switch (form) {
     case VGI_KEY_I8: vgi_extremes_i8(data, valid, offset, n, skip_nan, first, last); return 1;
     case VGI_KEY_I16: vgi_extremes_i16(data, valid, offset, n, skip_nan, first, last); return 1;

@@ -155,7 +155,6 @@ cdef class Leaf(Step):
         cdef PlanNode *p
         cdef int32_t at
         cdef Py_ssize_t i
-        cdef int k
         if not 0 <= self.path[0] < len(schema.fields) or len(self.path) > MAX_DEPTH:
             raise ValueError(f"a filter on column {self.path[0]} of ({schema})")
         at = schema.tops[self.path[0]]
@@ -165,7 +164,7 @@ cdef class Leaf(Step):
             if p.layout != L_STRUCT or not 0 <= self.path[i] < p.n_children:
                 raise ValueError(f"a filter on member {self.path[i]} of a column that has none such")
             at = 1
-            for k in range(self.path[i]):
+            for _ in range(self.path[i]):
                 at += p[at].span
             self.hops[i] = at
             p += at

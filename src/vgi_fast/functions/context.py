@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vgi_fast.functions.arguments import GivenArguments
-    from vgi_fast.functions.filter_plan import StreamFilters
-    from vgi_fast.functions.filters import PushdownFilters
+    from vgi_fast.functions.filters import CurrentFilters, PushdownFilters
     from vgi_fast.wire.arrow import DataType, Schema
 
 __all__ = [
@@ -338,7 +337,7 @@ class InitParams(BindParams[TArgs]):
     bind_opaque_data: bytes | None
     init_opaque_data: bytes | None
     substream_id: bytes | None
-    stream_filters: StreamFilters
+    stream_filters: CurrentFilters
     order_by: OrderHint | None
     sample: SampleHint | None
     wire_schema: Schema

@@ -14,7 +14,7 @@ from vgi_fast.wire import keys
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vgi_fast.functions.filter_plan import StreamFilters
+    from vgi_fast.functions.filters import CurrentFilters
     from vgi_fast.functions.partitions import PartitionTagger
     from vgi_fast.wire.arrow import RecordBatch
 
@@ -58,7 +58,7 @@ class Emission:
         self,
         where: str,
         *,
-        filters: StreamFilters | None = None,
+        filters: CurrentFilters | None = None,
         columns: int | None = None,
         indexed: bool = False,
         partitions: PartitionTagger | None = None,

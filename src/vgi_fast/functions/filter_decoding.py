@@ -63,7 +63,7 @@ def read_spec(blob: bytes) -> tuple[str, RecordBatch]:
         raise FilterVersionError(f"Unsupported filter version: '{version.decode(errors='replace')}'")
     if len(batches) != 1 or batches[0].num_rows != 1:
         raise FilterDeserializationError(
-            f"Failed to parse filters: expected one batch of one row, got {[len(batch) for batch in batches]}"
+            f"Failed to parse filters: expected one batch of one row, got {[batch.num_rows for batch in batches]}"
         )
     try:
         text = batches[0].column(0)[0]

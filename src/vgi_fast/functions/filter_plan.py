@@ -69,23 +69,22 @@ def _position(node: fl.Filter, schema: Schema) -> int:
 
 
 def _step(node: fl.Filter, path: Path, field: Field) -> Spec:
-    kind = type(node)
-    if kind is fl.ConstantFilter:
+    if isinstance(node, fl.ConstantFilter):
         return _conjunction(_constants(path, field, [node]))
-    if kind is fl.AndFilter:
+    if isinstance(node, fl.AndFilter):
         return _and(node, path, field)
-    if kind is fl.OrFilter:
+    if isinstance(node, fl.OrFilter):
         return _disjunction([_step(child, path, field) for child in node.children])
-    if kind is fl.IsNullFilter or kind is fl.IsNotNullFilter:
-        return ("null", path, kind is fl.IsNullFilter)
-    if kind is fl.InFilter:
+    if isinstance(node, (fl.IsNullFilter, fl.IsNotNullFilter)):
+        return ("null", path, isinstance(node, fl.IsNullFilter))
+    if isinstance(node, fl.InFilter):
         return _in(node, path, field)
-    if kind is fl.StructFilter:
+    if isinstance(node, fl.StructFilter):
         index, member = _member(node, field)
         return _step(node.child_filter, (*path, index), member)
-    if kind is fl.ExpressionFilter:
+    if isinstance(node, fl.ExpressionFilter):
         return expression_step(node, path, field)
-    raise FilterError(f"{kind.__name__} cannot be evaluated")
+    raise FilterError(f"{type(node).__name__} cannot be evaluated")
 
 
 def _constants(path: Path, field: Field, nodes: list[fl.ConstantFilter]) -> list[Spec]:

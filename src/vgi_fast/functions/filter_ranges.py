@@ -156,8 +156,10 @@ def _bytes(constant: Constant, column: Storage) -> bytes | None:
     value = constant.value
     if isinstance(value, str):
         if column.kind == "uuid":
-            text = value.strip("{}").replace("-", "")
-            return bytes.fromhex(text)
+            try:
+                return bytes.fromhex(value.strip("{}").replace("-", ""))
+            except ValueError:
+                raise _mismatch(column, constant) from None
         return value.encode()
     return bytes(value) if isinstance(value, (bytes, bytearray)) else None
 
@@ -194,8 +196,8 @@ def _everything(path: Path) -> Spec:
     return (_not_null, path, False)
 
 
-def _compare(op: str, left: Any, right: Any) -> bool:
-    order = (left > right) - (left < right)
+def _compare(op: str, left: float, right: int | Fraction | float) -> bool:
+    order = int(left > right) - int(left < right)
     return {"eq": order == 0, "ne": order != 0, "lt": order < 0, "le": order <= 0, "gt": order > 0, "ge": order >= 0}[
         op
     ]

@@ -49,7 +49,7 @@ def _arrow(node: fl.Filter, column: Any, type: Any) -> Any:
     if kind == "in":
         values = node.array.to_arrow()  # type: ignore[attr-defined]
         values = _cast(values, type)
-        return None if values is None or _has_nan(values) else column.isin(values)
+        return None if values is None or _is_odd(values) else column.isin(values)
     if kind in ("and", "or"):
         parts = [_arrow(child, column, type) for child in node.children]  # type: ignore[attr-defined]
         if kind == "or" and (not parts or any(part is None for part in parts)):
@@ -111,14 +111,32 @@ def _cast(values: Any, type: Any) -> Any:
         return values
     if pa.types.is_dictionary(type):
         type = type.value_type
+    if _is_cut(values, type):
+        return None
     try:
         return values.cast(type)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
 
 
-def _has_nan(values: Any) -> bool:
-    return any(value != value for value in values.to_pylist())
+def _is_odd(values: Any) -> bool:
+    """Floating point values whose equality is not pyarrow's: NaN, and zero with either sign."""
+    import pyarrow as pa
+
+    return pa.types.is_floating(values.type) and any(value != value or value == 0 for value in values.to_pylist())
+
+
+def _is_cut(values: Any, type: Any) -> bool:
+    """DuckDB reads the column in a coarser unit than its own, in which more rows are equal."""
+    import pyarrow as pa
+
+    if pa.types.is_date64(type):
+        return bool(pa.types.is_date32(values.type))
+    return (
+        pa.types.is_timestamp(type)
+        and pa.types.is_timestamp(values.type)
+        and _UNITS.index(type.unit) > _UNITS.index(values.type.unit)
+    )
 
 
 # ---- Python ----
@@ -202,6 +220,7 @@ def _comparison(node: fl.ConstantFilter) -> Callable[[Any], bool]:
 
 
 _NAN: Final = object()
+_UNITS: Final = ("s", "ms", "us", "ns")
 _OUTCOMES: Final[dict[str, Callable[[int], bool]]] = {
     "eq": lambda order: order == 0,
     "ne": lambda order: order != 0,

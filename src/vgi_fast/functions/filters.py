@@ -10,13 +10,13 @@ arrays of the type in which they came (``array``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vgi_fast.functions.expressions import ExpressionNode
-    from vgi_fast.wire.arrow import Array, Field
+    from vgi_fast.wire.arrow import Array, Field, RecordBatch
 
 __all__ = [
     "AndFilter",
@@ -392,6 +392,20 @@ def _discrete(node: Filter) -> list[Any] | None:
             union.update(dict.fromkeys(_discrete(child) or ()))
         return list(union)
     return None
+
+
+class CurrentFilters(Protocol):
+    """The filters of one stream, as they are at the moment."""
+
+    static: PushdownFilters
+    current: PushdownFilters
+    applies: bool
+
+    def tick(self, value: bytes | None) -> None:
+        """Take what came with a tick."""
+
+    def apply(self, batch: RecordBatch) -> RecordBatch:
+        """The rows that pass."""
 
 
 NO_FILTERS: Final = PushdownFilters()

@@ -42,15 +42,14 @@ def annotated(schema: Schema, names: Iterable[str], where: str) -> Schema:
     unknown = [name for name in wanted if name not in schema.names]
     if unknown:
         raise DefinitionError(f"{where}: partition columns {unknown} are not among its columns {schema.names}")
-    return Schema(
-        [
-            Field(field.name, field.type, field.nullable, {**field.metadata, keys.PARTITION_COLUMN: keys.TRUE})
-            if field.name in wanted
-            else field
-            for field in schema.fields
-        ],
-        schema.metadata,
-    )
+    return Schema([_marked(field) if field.name in wanted else field for field in schema.fields])
+
+
+def _marked(field: Field) -> Field:
+    metadata: dict[bytes | str, bytes | str] = {keys.PARTITION_COLUMN: keys.TRUE}
+    for key, value in field.metadata.items():
+        metadata[key] = value
+    return Field(field.name, field.type, field.nullable, metadata)
 
 
 def partition_columns(schema: Schema) -> list[int]:

@@ -31,6 +31,7 @@ def _steps(count: int, increment: float) -> dict[str, ColumnStatisticsInput]:
     cardinality=lambda args: args.count,
     statistics=lambda args: _steps(args.count, args.increment),
     projection_pushdown=True,
+    filter_pushdown=True,
     categories=["generator", "utility"],
     examples=[
         "SELECT * FROM example.sequence(10)",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast._core import Schema, decode_row, encode_row
+from vgi_fast._core import RecordBatch, Schema, decode_row, encode_row
 from vgi_fast.errors import ProtocolError
 from vgi_fast.functions.context import GlobalInitResponse, OrderHint, SampleHint
-from vgi_fast.functions.filter_decoding import decode_filters
-from vgi_fast.functions.filter_plan import StreamFilters
 from vgi_fast.functions.filters import NO_FILTERS
 from vgi_fast.wire import keys
 
@@ -16,12 +14,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vgi_fast.functions.context import ProcessParams
+    from vgi_fast.functions.filters import PushdownFilters
     from vgi_fast.functions.table import TableSpec
 
     Note = Callable[[Mapping[bytes, bytes]], object]
 
 _ENVELOPE: Final = b"vgi_fast.filters\0"
 _ENVELOPE_SCHEMA: Final = "opaque_data: binary, pushdown_filters: large_binary, join_keys: list<large_binary>"
+
+
+class Unfiltered:
+    """The filters of a function that takes none."""
+
+    static = current = NO_FILTERS
+    applies = False
+
+    def tick(self, value: bytes | None) -> None:
+        """A tick's filters are not for this function."""
+
+    def apply(self, batch: RecordBatch) -> RecordBatch:
+        return batch
+
+
+_UNFILTERED: Final = Unfiltered()
 
 
 def prepare(spec: TableSpec, params: ProcessParams[Any], request: dict[str, Any]) -> None:
@@ -33,13 +48,10 @@ def prepare(spec: TableSpec, params: ProcessParams[Any], request: dict[str, Any]
         known = decode_row(opaque[len(_ENVELOPE) :])
         params.init_opaque_data = known.get("opaque_data")
         blob, join_keys = known.get("pushdown_filters"), known.get("join_keys")
-    static = decode_filters(blob, join_keys) if options.filter_pushdown else NO_FILTERS
     params.wire_schema = params.output_schema
-    if options.auto_apply_filters:
-        params.output_schema = _widened(params, static.columns)
-    params.stream_filters = StreamFilters(
-        static, params.output_schema, options.auto_apply_filters, lambda text: params.log("DEBUG", text)
-    )
+    params.stream_filters = _UNFILTERED
+    if options.filter_pushdown:
+        _take_filters(params, blob, join_keys, options.auto_apply_filters)
     column = request["order_by_column_name"]
     params.order_by = None
     if column is not None:
@@ -52,12 +64,26 @@ def prepare(spec: TableSpec, params: ProcessParams[Any], request: dict[str, Any]
     params.if_none_match = params.if_modified_since = None
 
 
+def _take_filters(
+    params: ProcessParams[Any], blob: bytes | None, join_keys: list[bytes | None] | None, applies: bool
+) -> None:
+    # Imported when first needed: a worker without such functions starts faster.
+    from vgi_fast.functions.filter_decoding import decode_filters
+    from vgi_fast.functions.filter_plan import StreamFilters
+
+    static: PushdownFilters = decode_filters(blob, join_keys)
+    if applies:
+        params.output_schema = _widened(params, static.columns)
+    log = params.log
+    params.stream_filters = StreamFilters(static, params.output_schema, applies, lambda text: log("DEBUG", text))
+
+
 def _widened(params: ProcessParams[Any], filtered: set[str]) -> Schema:
     """DuckDB requests the columns that it filters; another client's query may leave them out."""
     schema = params.output_schema
     names = set(schema.names)
     more = [field for field in params.full_schema.fields if field.name in filtered and field.name not in names]
-    return Schema([*schema.fields, *more], schema.metadata) if more else schema
+    return Schema([*schema.fields, *more]) if more else schema
 
 
 def shared(
