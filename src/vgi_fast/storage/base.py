@@ -154,7 +154,7 @@ class Storage(ABC):
     def sweep(self, idle_s: float) -> int:
         """Remove executions and transactions that nobody has changed for so long; gives how many."""
 
-    def close(self) -> None:  # noqa: B027: not every backend holds something
+    def close(self) -> None:  # noqa: B027
         """Give up connections and descriptors; what is stored stays."""
 
     # -- spools --

@@ -168,7 +168,8 @@ class Journal:
             raise self._broken(f"a record at {at} is cut off")
         checksum, op, ns_size, key_size, value_size, number = _HEAD.unpack_from(chunk, skip)
         size: int = value_size
-        start, value_at = skip + _HEAD.size, at + _HEAD.size + ns_size + key_size
+        start = skip + _HEAD.size
+        value_at: int = at + _HEAD.size + ns_size + key_size
         if value_at + size > published:
             raise self._broken(f"a record at {at} reaches beyond the end")
         names = chunk[start : start + ns_size + key_size]
