@@ -12,7 +12,12 @@ cdef extern from *:
     #define vgi_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
     #define vgi_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
     #define vgi_fetch_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+    #define vgi_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+    #include <time.h>
+    static inline uint64_t vgi_seconds(void) { return (uint64_t)time(NULL); }
     """
+    void fence "vgi_fence"() noexcept nogil
+    uint64_t seconds_now "vgi_seconds"() noexcept nogil
     void store_release "vgi_store_release"(uint64_t *p, uint64_t v) noexcept nogil
     uint64_t load_acquire "vgi_load_acquire"(uint64_t *p) noexcept nogil
     uint64_t fetch_add "vgi_fetch_add"(uint64_t *p, uint64_t v) noexcept nogil
@@ -24,7 +29,10 @@ cdef enum:
     RECORDS_AT = 65536 >> 1
     REGION = 65536              # file space is taken in steps of this
     HEADER_WRITERS = 24         # offsets in the header: number of writer entries used,
-    HEADER_ARENA = 32           # bytes of the arena given out
+    HEADER_ARENA = 32           # bytes of the arena given out,
+    HEADER_CLOSED = 56          # whether somebody is about to remove the file
+    ENTRY_BUSY = 8              # offsets in a writer's entry, behind its name
+    ENTRY_TIME = 16
     JOURNAL_BODY = 128
     MAX_SPREAD = 1 << 20        # ids of one batch that lie further apart are looked up by hash
 
@@ -43,7 +51,7 @@ cdef enum:
 STATE_LAYOUT = {
     "writers_at": WRITERS_AT, "max_writers": MAX_WRITERS, "writer_bytes": WRITER_BYTES, "records_at": RECORDS_AT,
     "region": REGION, "journal_body": JOURNAL_BODY, "state": J_STATE, "digest": J_DIGEST, "groups": J_GROUPS,
-    "stride": J_STRIDE, "owner": J_OWNER, "header_writers": HEADER_WRITERS, "header_arena": HEADER_ARENA,
+    "stride": J_STRIDE, "owner": J_OWNER, "closed": HEADER_CLOSED, "busy": ENTRY_BUSY, "time": ENTRY_TIME,
 }
 """Offsets, for the code that opens, repairs and removes the files."""
 
@@ -402,11 +410,15 @@ cdef class GroupStore:
         return 0
 
     def publish(self, Groups groups not None, StateJournal journal not None, int64_t writer, bytes request not None):
-        """Journal, publish, spread. ``request`` is the digest by which a repetition is known."""
+        """Journal, publish, spread. ``request`` is the digest by which a repetition is known.
+
+        True where the file is about to be removed, so that the change may be lost with it.
+        """
         cdef int64_t size = groups.count * (8 + self.stride)
         cdef uint8_t *at = <uint8_t *> journal.view.data
         cdef uint64_t count = groups.count
         cdef uint64_t stride = self.stride
+        cdef int64_t i
         if journal.capacity < JOURNAL_BODY + size:
             raise InternalError("a journal is too small")
         if len(request) != 16 or not 0 <= writer < MAX_WRITERS:
@@ -415,13 +427,28 @@ cdef class GroupStore:
         memcpy(at + J_OWNER, PyBytes_AS_STRING(self.name), 16)
         memcpy(at + J_GROUPS, &count, 8)
         memcpy(at + J_STRIDE, &stride, 8)
+        for i in range(groups.count):
+            groups.records[i * self.stride + 1] = 0     # no longer settled
         memcpy(at + JOURNAL_BODY, groups.ids, 8 * groups.count)
         memcpy(at + JOURNAL_BODY + 8 * groups.count, groups.records, groups.count * self.stride)
+        store_release(self.entry(writer, ENTRY_TIME), seconds_now())
         # Whoever sees the entry busy asks whether its process lives.
-        store_release(self.entry(writer, 8), 1)
+        store_release(self.entry(writer, ENTRY_BUSY), 1)
         store_release(journal.word(J_STATE), JOURNAL_PUBLISHED)
         self.spread(groups.count, groups.ids, groups.records)
         store_release(journal.word(J_STATE), JOURNAL_SPREAD)
+        fence()
+        return load_acquire(<uint64_t *> (self.base + HEADER_CLOSED)) != 0
+
+    def settled(self, Groups groups not None):
+        """Note that these groups have given their result, or gone into others: they need not be kept."""
+        cdef int64_t i
+        cdef uint8_t *r
+        for i in range(groups.count):
+            if self.known(groups.ids[i]):
+                r = self.base + RECORDS_AT + groups.ids[i] * self.stride
+                if r[0]:
+                    r[1] = 1
 
     def replay(self, journal):
         """Make the change that a journal of a process that is no more holds."""
@@ -454,7 +481,8 @@ cdef class GroupStore:
         cdef uint64_t index = fetch_add(<uint64_t *> (self.base + HEADER_WRITERS), 1)
         if index >= MAX_WRITERS:
             return -1
-        store_release(self.entry(index, 8), 0)
+        store_release(self.entry(index, ENTRY_BUSY), 0)
+        store_release(self.entry(index, ENTRY_TIME), seconds_now())
         store_release(self.entry(index, 0), name)
         return <int64_t> index
 
@@ -462,13 +490,13 @@ cdef class GroupStore:
         """(entry, name, busy) of all writers."""
         cdef uint64_t i
         cdef uint64_t n = min(load_acquire(<uint64_t *> (self.base + HEADER_WRITERS)), <uint64_t> MAX_WRITERS)
-        return [(i, load_acquire(self.entry(i, 0)), load_acquire(self.entry(i, 8))) for i in range(n)]
+        return [(i, load_acquire(self.entry(i, 0)), load_acquire(self.entry(i, ENTRY_BUSY))) for i in range(n)]
 
     def take_over(self, int64_t writer, uint64_t name):
         """The entry of a writer that is no more."""
         if not 0 <= writer < MAX_WRITERS:
             raise ValueError(f"writer {writer}")
-        store_release(self.entry(writer, 8), 0)
+        store_release(self.entry(writer, ENTRY_BUSY), 0)
         store_release(self.entry(writer, 0), name)
 
     def is_busy(self, int64_t but):
@@ -476,16 +504,39 @@ cdef class GroupStore:
         cdef uint64_t i
         cdef uint64_t n = min(load_acquire(<uint64_t *> (self.base + HEADER_WRITERS)), <uint64_t> MAX_WRITERS)
         for i in range(n):
-            if <int64_t> i != but and load_acquire(self.entry(i, 8)):
+            if <int64_t> i != but and load_acquire(self.entry(i, ENTRY_BUSY)):
                 return True
         return False
 
     def settle(self, int64_t writer):
-        """This writer has answered, or what it left was seen to."""
+        """This writer has answered."""
         if not 0 <= writer < MAX_WRITERS:
             raise ValueError(f"writer {writer}")
-        store_release(self.entry(writer, 8), 0)
+        store_release(self.entry(writer, ENTRY_BUSY), 0)
+
+    def settle_if(self, int64_t writer, uint64_t name):
+        """What a writer that is no more left was seen to, unless its entry has become somebody else's."""
+        if not 0 <= writer < MAX_WRITERS:
+            raise ValueError(f"writer {writer}")
+        if load_acquire(self.entry(writer, 0)) == name:
+            store_release(self.entry(writer, ENTRY_BUSY), 0)
+
+    def memory(self):
+        """A copy of everything that the mapping holds."""
+        return PyBytes_FromStringAndSize(<const char *> self.base, self.view.size)
 
     def reserve_arena(self, int64_t size):
         """The start of that many bytes of the arena that nobody else was or will be given."""
         return <int64_t> fetch_add(<uint64_t *> (self.base + HEADER_ARENA), <uint64_t> ((size + 7) & ~7))
+
+
+def holds_unsettled(data, int64_t stride):
+    """Whether any of the records has a state that was neither finalized nor combined."""
+    cdef View view = View.of(data)
+    cdef int64_t i
+    if stride < 8:
+        raise_storage(f"records of {stride} bytes")
+    for i in range(view.size // stride):
+        if view.data[i * stride] and not view.data[i * stride + 1]:
+            return True
+    return False

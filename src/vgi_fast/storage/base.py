@@ -154,6 +154,9 @@ class Storage(ABC):
     def sweep(self, idle_s: float) -> int:
         """Remove executions and transactions that nobody has changed for so long; gives how many."""
 
+    def retire(self, scope: bytes) -> None:  # noqa: B027
+        """A hint that nobody will ask for this execution again; it may be wrong."""
+
     def close(self) -> None:  # noqa: B027
         """Give up connections and descriptors; what is stored stays."""
 

@@ -8,7 +8,6 @@ The columnar state of groups lies beside them (``vgi_fast.storage.groups``).
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import threading
 import time
@@ -27,6 +26,8 @@ from vgi_fast.storage.paths import durable_root, private_directory, volatile_roo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from vgi_fast.storage.writers import Writers
+
 __all__ = ["MappedStorage"]
 
 _MAX_JOURNALS: Final = 128
@@ -35,6 +36,8 @@ _SPOOL: Final = struct.Struct("<8sQ")
 """Magic and published length of a spool file."""
 _SPOOL_MAGIC: Final = b"vgifsp1\n"
 _LENGTH: Final = struct.Struct("<Q")
+RETIRED: Final = "retired"
+"""A mark in the directory of an execution."""
 
 
 class MappedStorage(Storage):
@@ -46,6 +49,19 @@ class MappedStorage(Storage):
         self._journals: OrderedDict[bytes, Journal] = OrderedDict()
         self._spools: OrderedDict[tuple[bytes, bytes], _Spool] = OrderedDict()
         self._lock = threading.Lock()
+        self._writers: Writers | None = None
+
+    def writers(self) -> Writers:
+        """The journals of this process, for the states of groups."""
+        if self._writers is None:
+            from vgi_fast.storage.writers import Writers
+
+            self.folder(b"x")
+            assert self._roots is not None
+            with self._lock:
+                if self._writers is None:
+                    self._writers = Writers(self._roots[0])
+        return self._writers
 
     def folder(self, scope: bytes) -> str:
         """The directory of a scope, which need not exist."""
@@ -231,16 +247,22 @@ class MappedStorage(Storage):
             pass
         return removed
 
-    def sweep(self, idle_s: float) -> int:
+    def retire(self, scope: bytes) -> None:
+        """Nobody is expected to ask for this execution again: the sweeper may remove it before its time."""
+        mark = os.path.join(self.folder(scope), RETIRED)
+        try:
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.utime(mark)
+        except FileNotFoundError:  # nothing was ever stored
+            pass
+
+    def sweep(self, idle_s: float, retired_s: float | None = None) -> int:
+        """``retired_s`` is for how long executions that were retired are kept."""
+        from vgi_fast.storage.sweeper import sweep
+
         self.folder(b"x")
         assert self._roots is not None
-        limit = time.time() - idle_s
-        removed = 0
-        for entry in os.scandir(self._roots[0]):
-            if entry.name[:2] in ("x-", "t-") and _last_change(entry.path) <= limit:
-                shutil.rmtree(entry.path, ignore_errors=True)
-                removed += 1
-        return removed
+        return sweep(self._roots[0], idle_s, idle_s if retired_s is None else retired_s)
 
     def close(self) -> None:
         with self._lock:
@@ -342,15 +364,3 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
-
-
-def _last_change(folder: str) -> float:
-    """Of any file of a scope."""
-    newest = 0.0
-    try:
-        newest = os.stat(folder).st_mtime
-        for entry in os.scandir(folder):
-            newest = max(newest, entry.stat().st_mtime)
-    except FileNotFoundError:  # somebody else removes it
-        pass
-    return newest

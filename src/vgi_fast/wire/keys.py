@@ -89,6 +89,12 @@ REDACT: Final = b"redact"
 TRUE: Final = b"true"
 FALSE: Final = b"false"
 
+# Columns of the batches of aggregates (section 1.7 of the stateful document).
+GROUP_ID: Final = "__vgi_group_id"
+GROUPS_TO_FINALIZE: Final = "group_id"
+SOURCE_GROUP: Final = "source_group_id"
+TARGET_GROUP: Final = "target_group_id"
+
 # Built-in methods, not part of any protocol's table.
 DESCRIBE_METHOD: Final = "__describe__"
 TRANSPORT_OPTIONS_METHOD: Final = "__transport_options__"
