@@ -29,6 +29,8 @@ from vgi_fast.errors import (
     VersionError,
     VgiError,
 )
+from vgi_fast.functions.aggregate import AggregateFunction, aggregate
+from vgi_fast.functions.aggregate_context import AggregateBindParams, AggregateParams, WindowPartition
 from vgi_fast.functions.context import (
     Arguments,
     BindParams,
@@ -92,6 +94,9 @@ from vgi_fast.worker.worker import Worker
 __version__ = "0.1.0"
 
 __all__ = [
+    "AggregateBindParams",
+    "AggregateFunction",
+    "AggregateParams",
     "AnyArrow",
     "AnyArrowValue",
     "AnyColumn",
@@ -164,7 +169,9 @@ __all__ = [
     "Utf8",
     "VersionError",
     "VgiError",
+    "WindowPartition",
     "Worker",
+    "aggregate",
     "bind_fixed_schema",
     "init_single_worker",
     "scalar",

@@ -327,6 +327,15 @@ cdef class StateJournal:
     cdef inline uint64_t *word(self, int at) noexcept:
         return <uint64_t *> (self.view.data + at)
 
+    def note(self, bytes owner not None, bytes request not None):
+        """A request that changes something outside of the records."""
+        if len(owner) != 16 or len(request) != 16:
+            raise ValueError("names and digests are 16 bytes")
+        memcpy(<uint8_t *> self.view.data + J_DIGEST, PyBytes_AS_STRING(request), 16)
+        memcpy(<uint8_t *> self.view.data + J_OWNER, PyBytes_AS_STRING(owner), 16)
+        memset(<uint8_t *> self.view.data + J_GROUPS, 0, 16)
+        store_release(self.word(J_STATE), JOURNAL_SPREAD)
+
     def answered(self):
         """The client has what it asked for and will not ask again."""
         store_release(self.word(J_STATE), JOURNAL_IDLE)

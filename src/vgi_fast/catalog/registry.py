@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import scalar, table
+from vgi_fast.functions import aggregate, scalar, table
 from vgi_fast.functions.annotations import NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
@@ -150,13 +150,16 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
             return (scalar.class_spec(source),)
         if issubclass(source, table.TableFunctionGenerator):
             return (table.class_spec(source),)
+        if issubclass(source, aggregate.AggregateFunction):
+            return (aggregate.class_spec(source),)
     found = attached_specs(source)
     if found:
         return found
     shown = getattr(source, "__name__", None) or repr(source)
     raise DefinitionError(
         f"{shown} is not a function of a worker",
-        hint="decorate it with @scalar or @table, or derive a class from ScalarFunction or TableFunctionGenerator",
+        hint="decorate it with @scalar, @table or @aggregate, or derive a class from ScalarFunction, "
+        "TableFunctionGenerator or AggregateFunction",
     )
 
 

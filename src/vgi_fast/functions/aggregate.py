@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from vgi_fast.functions.aggregate_engines import Engine, VectorState
     from vgi_fast.functions.context import BindParams
 
-__all__ = ["AggregateDecorator", "AggregateFunction", "AggregateSpec", "aggregate"]
+__all__ = ["AggregateDecorator", "AggregateFunction", "AggregateRegistrar", "AggregateSpec", "aggregate"]
 
 F = TypeVar("F")
 TState = TypeVar("TState")
@@ -425,6 +425,43 @@ class AggregateDecorator:
 
 
 aggregate: Final = AggregateDecorator()
+
+
+class AggregateRegistrar(AggregateDecorator):
+    """What ``worker.aggregate`` is: every aggregate that it makes is added to the worker."""
+
+    def __init__(self, add: Callable[[AggregateSpec], None]) -> None:
+        self._add = add
+
+    def __call__(self, cls: Any = None, /, **options: Any) -> Any:
+        if cls is None:
+            return lambda given: self(given, **options)
+        made = super().__call__(cls, **options)
+        self._add(_last_spec(made))
+        return made
+
+    def of_values(self, function: Any = None, /, **options: Any) -> Any:
+        if function is None:
+            return lambda given: self.of_values(given, **options)
+        made = super().of_values(function, **options)
+        self._add(_last_spec(made))
+        return made
+
+    def from_block(self, name: str, block: str, types: str, /, **options: Any) -> AggregateSpec:  # type: ignore[override]
+        spec = block_spec(name, block, types, dict(options))
+        self._add(spec)
+        return spec
+
+    def from_ufunc(self, name: str, ufunc: Any, types: str, /, **options: Any) -> AggregateSpec:  # type: ignore[override]
+        spec = ufunc_spec(name, ufunc, types, dict(options))
+        self._add(spec)
+        return spec
+
+
+def _last_spec(source: Any) -> AggregateSpec:
+    spec = attached_specs(source)[-1]
+    assert isinstance(spec, AggregateSpec)
+    return spec
 
 
 # -- specs ---------------------------------------------------------------------------------------

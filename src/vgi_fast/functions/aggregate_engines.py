@@ -18,7 +18,7 @@ from vgi_fast._core import (
     parts_to_array,
     running,
 )
-from vgi_fast.errors import DefinitionError, ProtocolError, RowCountMismatchError, StorageError
+from vgi_fast.errors import DefinitionError, ProtocolError, RowCountMismatchError, StorageError, TypeMismatchError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.wire.arrow import Array, RecordBatch
 
@@ -69,6 +69,9 @@ class Engine:
     def answered(self) -> None:
         """What was changed is published and the client knows."""
 
+    def unanswered(self) -> None:
+        """It may not be published, or the client may not know."""
+
     def index(self, partition: WindowPartition) -> Any:
         """What frames of the partition are answered from, built once."""
         raise DefinitionError(f"{self.run.spec.where} has no window support")
@@ -109,14 +112,16 @@ class ReductionEngine(Engine):
 
 
 def reduction_of(run: Aggregation) -> Reduction:
+    """With the bound result type where the block can have it; else ``finish`` casts."""
     block: dict[str, Any] = run.spec.block
-    types = run.input_types
-    result = run.output_type
-    if result is not None and block["name"] not in ("sum", "product"):
-        result = None  # these have one result type only, which the core checks by giving it
-    return Reduction(
-        block["name"], types[0] if types else None, result, degrees=block.get("degrees", 1), root=block.get("root", False)
-    )
+    column = run.input_types[0] if run.input_types else None
+    options: dict[str, Any] = {"degrees": block.get("degrees", 1), "root": block.get("root", False)}
+    if run.output_type is not None and block["name"] in ("sum", "product"):
+        try:
+            return Reduction(block["name"], column, run.output_type, **options)
+        except TypeMismatchError:
+            pass
+    return Reduction(block["name"], column, None, **options)
 
 
 class VectorState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import DefinitionError, StorageError
@@ -43,7 +44,8 @@ class ObjectEngine(Engine):
         super().__init__(run)
         self._remembered: dict[int, tuple[int, Any]] = {}
         """By group: node and object."""
-        self._outdated: list[tuple[int, int]] = []
+        self._outdated: dict[int, list[tuple[int, int]]] = {}
+        """By thread, nodes that its request replaces."""
 
     def initial(self) -> Any:
         raise NotImplementedError
@@ -90,6 +92,7 @@ class ObjectEngine(Engine):
     def _save(self, groups: Groups, records: memoryview, changed: dict[int, Any]) -> None:
         """New states by position."""
         encoded = [self.encode(state) for state in changed.values()]
+        outdated = self._outdated[threading.get_ident()] = []
         ids = groups.ids_list()
         if len(self._remembered) + len(changed) > _MAX_REMEMBERED:
             self._remembered.clear()
@@ -99,16 +102,19 @@ class ObjectEngine(Engine):
             at = position * self.stride
             if records[at]:
                 old = int.from_bytes(records[at + 8 : at + 16], "little")
-                self._outdated.append((old, int.from_bytes(records[at + 16 : at + 24], "little")))
+                outdated.append((old, int.from_bytes(records[at + 16 : at + 24], "little")))
             records[at] = 1
             records[at + 8 : at + 16] = node.to_bytes(8, "little")
             records[at + 16 : at + 24] = len(data).to_bytes(8, "little")
             self._remembered[ids[position]] = (node, state)
 
     def answered(self) -> None:
-        if self._outdated:
-            outdated, self._outdated = self._outdated, []
+        outdated = self._outdated.pop(threading.get_ident(), None)
+        if outdated:
             self.run.records.drop_nodes(outdated)
+
+    def unanswered(self) -> None:
+        self._outdated.pop(threading.get_ident(), None)
 
     def update(self, groups: Groups, batch: RecordBatch, columns: list[int]) -> None:
         records, states = self._load(groups)

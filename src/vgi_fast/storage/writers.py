@@ -124,6 +124,15 @@ class Writers:
             self._idle = []
             self._all = {}
 
+    def died_unanswered(self, name: int, owner: bytes, request: bytes) -> bool:
+        """Whether the process of a journal died before it could answer that request of that execution."""
+        found: list[bool] = []
+
+        def look(left: Left) -> None:
+            found.append(left.state == SPREAD and left.owner == owner and left.digest == request)
+
+        return visit(self.folder, name, look) and any(found)
+
     def close(self) -> None:
         """Remove the files, at the end of the process: whatever they hold was answered."""
         if self._pid == os.getpid():

@@ -15,6 +15,7 @@ from vgi_fast._core import (
     encode_row,
     encode_stream,
     load_numpy,
+    nested,
     plain_batch,
     set_validation,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "encode_row",
     "encode_stream",
     "load_numpy",
+    "nested",
     "plain_batch",
     "schema_from_bytes",
     "set_validation",

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vgi_fast.catalog.attach import catalog_of
 from vgi_fast.errors import ArgumentError, MethodNotImplementedError, ProtocolError, TransportError, TypeMismatchError
 from vgi_fast.functions.context import ANONYMOUS, ClientLog
 from vgi_fast.functions.invocation import InvocationCache
 from vgi_fast.wire import keys, methods, versions
-from vgi_fast.wire.arrow import RecordBatch, Schema, empty_schema, encode_stream
+from vgi_fast.wire.arrow import RecordBatch, Schema, empty_schema, encode_stream, nested
 from vgi_fast.worker.failures import error_metadata, log_metadata
 from vgi_fast.worker.log import Log
 
@@ -37,6 +38,14 @@ _IDLE_MS: Final = 20
 """A client that sends nothing for so long is waiting for its user."""
 
 
+class Pledge(Protocol):
+    """Something that a call has done and that is only certain once its answer has left."""
+
+    def answered(self) -> None: ...
+
+    def unanswered(self) -> None: ...
+
+
 class Reply:
     """A response that is always the same, kept as the complete stream."""
 
@@ -45,6 +54,13 @@ class Reply:
     def __init__(self, method: Method, blob: bytes | None) -> None:
         self.blob = blob
         self.stream = encode_stream(method.result, [result_batch(method, blob)])
+
+    @classmethod
+    def of_stream(cls, stream: bytes) -> Reply:
+        """From the complete stream; only where nothing was logged before."""
+        made = cls.__new__(cls)
+        made.blob, made.stream = None, stream
+        return made
 
 
 def result_batch(method: Method, blob: bytes | None) -> RecordBatch:
@@ -61,7 +77,8 @@ class Service:
     def __init__(
         self, registry: Registry, *, name: str = "vgi_fast", describe: bool = False, log: Log | None = None
     ) -> None:
-        from vgi_fast.worker.calls import BUILTINS, HANDLERS
+        from vgi_fast.worker.calls import BUILTINS, HANDLERS, RECORD_HANDLERS
+        from vgi_fast.worker.executions import Executions
 
         self.registry = registry
         self.name = name
@@ -69,16 +86,26 @@ class Service:
         self.log = log or Log()
         self.server_id = os.urandom(6).hex()
         self.handlers: dict[str, Callable[[Call, dict[str, Any]], bytes | Reply | None]] = HANDLERS
+        self.record_handlers: dict[str, Callable[[Call, RecordBatch], bytes | Reply | None]] = RECORD_HANDLERS
+        """Of methods whose record is read in place."""
         self.builtins = BUILTINS
         self.invocations = InvocationCache(self._candidates)
         self.prepare: Callable[[], None] | None = None
         """What can be done ahead of the first query, as soon as a client leaves time for it."""
         self.replies: dict[Any, Reply] = {}
         """Constant responses, by whatever determines them."""
+        self.executions = Executions(self._aggregates)
+        self.partitions: OrderedDict[tuple[bytes, int], Any] = OrderedDict()
+        self.templates: dict[Any, tuple[bytes, bytes]] = {}
+        self.swept = 0.0
 
     def _candidates(self, request: Mapping[str, Any]) -> list[FunctionSpec]:
         attach = request["attach_opaque_data"]
         catalog = self.catalog(attach, "bind").name if attach else None
+        return self.registry.find(catalog, request["schema_name"], request["function_type"], request["function_name"])
+
+    def _aggregates(self, request: Mapping[str, Any], attach: bytes | None, method: str) -> list[FunctionSpec]:
+        catalog = self.catalog(attach, method).name if attach else None
         return self.registry.find(catalog, request["schema_name"], request["function_type"], request["function_name"])
 
     def catalog(self, attach_opaque_data: bytes, method: str) -> Catalog:
@@ -93,7 +120,7 @@ class Service:
 class Call:
     """One request being answered."""
 
-    __slots__ = ("_request_id", "auth", "generation", "log", "log_schema", "metadata", "method", "pending", "session")
+    __slots__ = ("_request_id", "auth", "generation", "log", "log_schema", "metadata", "method", "pending", "pledge", "session")
 
     def __init__(self, session: Session, method: Method, metadata: dict[bytes, bytes], generation: int) -> None:
         self.session = session
@@ -106,6 +133,8 @@ class Call:
         self.pending: list[dict[bytes, bytes]] | None = [] if method.is_stream else None
         """Logs of an init, which wait for its success (section 4.2 of the RPC document)."""
         self._request_id: str | None = ""
+        self.pledge: Pledge | None = None
+        """What has to know whether the client got the answer."""
 
     @property
     def service(self) -> Service:
@@ -202,6 +231,7 @@ class Session:
         error_schema = empty_schema()
         name = "?"
         failure: Exception | None = None
+        call: Call | None = None
         try:
             name = _method_name(metadata)
             _check_rows(batch, metadata)
@@ -213,20 +243,35 @@ class Session:
             if not method.is_stream:
                 error_schema = method.result
             versions.check_protocol_version(metadata.get(keys.PROTOCOL_VERSION), generation)
-            row = _parameters(method, batch)
-            handler = self.service.handlers.get(name)
-            if handler is None:
-                raise MethodNotImplementedError(f"Method '{name}' is not implemented by this worker")
             call = Call(self, method, metadata, generation)
-            answer = handler(call, row)
+            answer = self._handled(call, name, batch)
             if not method.is_stream:
                 self._send(method, answer)
+                if call.pledge is not None:
+                    call.pledge.answered()
         except Exception as error:
             failure = error
+            if call is not None and call.pledge is not None:
+                call.pledge.unanswered()
             self.fail(error, error_schema)
             self._may_be_abandoned = name == "init"
         if self.service.log.calls:
             self._report(name, failure, time.perf_counter() - started)
+
+    def _handled(self, call: Call, name: str, batch: RecordBatch) -> bytes | Reply | None:
+        in_place = self.service.record_handlers.get(name)
+        if in_place is not None:
+            if not batch.schema.equals(call.method.params):
+                _check_parameters(call.method, batch.schema)
+            record = nested(batch)
+            if record is None:
+                raise TypeMismatchError(f"{name}() parameter 'request' is not optional but got None")
+            return in_place(call, record)
+        row = _parameters(call.method, batch)
+        handler = self.service.handlers.get(name)
+        if handler is None:
+            raise MethodNotImplementedError(f"Method '{name}' is not implemented by this worker")
+        return handler(call, row)
 
     def _send(self, method: Method, answer: bytes | Reply | None) -> None:
         output = self.output

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
+from vgi_fast.functions.aggregate import AggregateRegistrar
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
@@ -128,6 +129,11 @@ class Worker:
             return function
 
         return decorate if function is None else decorate(_function(function, "table"))
+
+    @property
+    def aggregate(self) -> AggregateRegistrar:
+        """As the free-standing ``aggregate``, and registers at once."""
+        return AggregateRegistrar(self._add_spec)
 
     def register_ufunc(self, name: str, ufunc: Any, types: str, **options: Any) -> None:
         """A NumPy ufunc as scalar function: ``register_ufunc("hypot", np.hypot, "float64, float64 -> float64")``.
