@@ -27,5 +27,10 @@ def sequence(count: int, *, batch_size: int = 2048) -> Iterator[dict[str, Int64]
         yield {"n": np.arange(start, min(start + batch_size, count))}
 
 
+worker.aggregate.from_block("vgi_sum", "sum", "int64 -> int64")
+worker.aggregate.from_block("vgi_window_sum", "sum", "int64 -> int64", supports_window=True)
+worker.aggregate.from_block("vgi_streaming_sum", "sum", "int64 -> int64", streaming_partitioned=True)
+
+
 if __name__ == "__main__":
     worker.run()

@@ -217,6 +217,10 @@ class AggregateSpec(FunctionSpec):
             found = answer.output_schema if isinstance(answer, BindResponse) else answer
         elif self.returns is not None:
             found = self.returns(params)
+            if self.result_type is not None and self._bound_type(found) != self.result_type:
+                raise SchemaValidationError(
+                    f"{self.where}: declared to return {self.result_type}, but bind says {found}"
+                )
         elif found is None and self.engine_kind == "reduction":
             found = self._natural_type(params)
         if params.secrets.needs_resolution:
@@ -758,9 +762,14 @@ def _result(
 ) -> tuple[DataType | None, Callable[[BindParams[Any]], Any] | None]:
     here = f"{where}, result type"
     option = options.returns
-    if option is None and annotation is not None:
+    annotated: Any = None
+    if annotation is not None:
         read = Annotation(annotation)
-        option = read.returns.arrow_type if read.returns is not None else annotation
+        annotated = read.returns.arrow_type if read.returns is not None else annotation
+    if option is None:
+        option = annotated
+    elif is_hook(option) and annotated is not None:
+        return ann.explicit_type(annotated, here), option  # a type that is known, and a check at bind
     if option is None:
         raise DefinitionError(f"{where} has no result type", hint="annotate finalize (-> Int64) or pass returns=")
     if is_hook(option):

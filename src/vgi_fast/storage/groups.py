@@ -23,7 +23,7 @@ from vgi_fast.storage.base import Storage, execution_scope, pack_int_key
 from vgi_fast.storage.mapped import MappedStorage
 from vgi_fast.storage.memory import MemoryStorage
 from vgi_fast.storage.paths import private_directory
-from vgi_fast.storage.writers import IDLE, PUBLISHED, SPREAD, Left, Writer, Writers, is_own, reserve, visit
+from vgi_fast.storage.writers import IDLE, PUBLISHED, SPREAD, Left, Writer, Writers, forks, is_own, reserve, visit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,10 +44,10 @@ _NODES_NS: Final = b"_vgi/aggregate_node"
 class GroupRecords(Protocol):
     """States of one execution. One request at a time for each thread."""
 
-    def is_repeated(self, digest: bytes, groups: Groups) -> bool:
-        """Whether a process that is no more did all of this request, but could not say so."""
-
-    def load(self, groups: Groups) -> None: ...
+    def load(self, groups: Groups, digest: bytes | None = None) -> bool:
+        """The records of all groups. False where a process that is no more did all of this request, but could not
+        say so: ``digest`` is that of a request which will change the groups.
+        """
 
     def publish(self, groups: Groups, digest: bytes) -> None:
         """All or nothing."""
@@ -100,12 +100,10 @@ class MemoryGroups:
         self._memory_size = size
         return larger
 
-    def is_repeated(self, digest: bytes, groups: Groups) -> bool:
-        return False
-
-    def load(self, groups: Groups) -> None:
+    def load(self, groups: Groups, digest: bytes | None = None) -> bool:
         with self.lock:
             self._store.load(groups)
+        return True
 
     def publish(self, groups: Groups, digest: bytes) -> None:
         with self.lock:
@@ -145,12 +143,10 @@ class StoredGroups:
         self._storage = storage
         self._scope = execution_scope(name)
 
-    def is_repeated(self, digest: bytes, groups: Groups) -> bool:
-        return False
-
-    def load(self, groups: Groups) -> None:
+    def load(self, groups: Groups, digest: bytes | None = None) -> bool:
         keys = [pack_int_key(one) for one in groups.ids_list()]
         groups.set_records(self._storage.state_get_many(self._scope, _RECORDS_NS, keys))
+        return True
 
     def publish(self, groups: Groups, digest: bytes) -> None:
         pairs = zip(groups.ids_list(), groups.get_records(), strict=True)
@@ -210,7 +206,7 @@ class MappedGroups:
         self._layout = crc32(layout)
         self._writers: Writers = storage.writers()
         self._fd = -1
-        self._pid = os.getpid()
+        self._forks = forks()
         self._size = 0
         self._store: GroupStore | None = None
         self._entries: dict[int, int] = {}
@@ -223,7 +219,7 @@ class MappedGroups:
     # -- the state file --
 
     def _opened(self) -> GroupStore:
-        if self._store is not None and self._pid == os.getpid():
+        if self._store is not None and self._forks == forks():
             found = os.fstat(self._fd)
             if found.st_nlink:
                 if found.st_size < self._size:
@@ -235,10 +231,10 @@ class MappedGroups:
         return self._store
 
     def _close(self) -> None:
-        if self._fd >= 0 and self._pid == os.getpid():
+        if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
-        self._pid = os.getpid()
+        self._forks = forks()
         self._store = None
         self._entries = {}
         self._claims = {}
@@ -321,13 +317,15 @@ class MappedGroups:
 
     # -- changes --
 
-    def is_repeated(self, digest: bytes, groups: Groups) -> bool:
+    def load(self, groups: Groups, digest: bytes | None = None) -> bool:
         with self.lock:
             store = self._opened()
-            if not store.is_busy(-1):
-                return False
-            self._attend(store)
-            return self._claimed(store, digest, groups)
+            if store.is_busy(-1):
+                self._attend(store)
+                if digest is not None and self._claims and self._claimed(store, digest, groups):
+                    return False
+            store.load(groups)
+        return True
 
     def _attend(self, store: GroupStore) -> None:
         """See to what processes that are no more have left."""
@@ -370,18 +368,11 @@ class MappedGroups:
                 repeated = repeated or any(used)
         return repeated
 
-    def load(self, groups: Groups) -> None:
-        with self.lock:
-            store = self._opened()
-            if store.is_busy(-1):
-                self._attend(store)
-            store.load(groups)
-
     def publish(self, groups: Groups, digest: bytes) -> None:
         if groups.count == 0:
             return
         with self.lock:
-            store = self._opened()
+            store = self._store or self._opened()
             writer = self._writers.acquire()
             self._local.writer = writer
             journal = writer.make_room(groups.count, self._stride)
@@ -399,7 +390,7 @@ class MappedGroups:
 
     def settled(self, groups: Groups) -> None:
         with self.lock:
-            self._opened().settled(groups)
+            (self._store or self._opened()).settled(groups)
 
     def _enter(self, store: GroupStore, writer: Writer) -> int:
         entry = store.add_writer(writer.name)

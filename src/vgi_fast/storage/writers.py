@@ -28,7 +28,21 @@ _FIRST: Final = 1 << 16
 _MAGIC: Final = b"vgifjn1\n"
 _own: set[int] = set()
 """Names of the journals of this process. To visit one would give its lock away."""
-_own_pid = os.getpid()
+_forks = 0
+
+
+def forks() -> int:
+    """How often this process came from a fork: what its parent held is not its own."""
+    return _forks
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+    _own.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 IDLE: Final = 0
 PUBLISHED: Final = 1
@@ -55,7 +69,7 @@ class Writer:
         self.path = journal_path(folder, name)
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self._fd, fcntl.LOCK_EX)  # a sweeper may just look at the new file
         except OSError as error:
             raise StorageError(f"cannot make {self.path}: {error.strerror}") from error
         reserve(self._fd, 0, _FIRST, self.path)
@@ -92,19 +106,20 @@ class Writers:
     def __init__(self, root: str) -> None:
         self.folder = private_directory(os.path.join(root, "journals"))
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+        self._forks = _forks
         self._idle: list[Writer] = []
         self._all: dict[int, Writer] = {}
         atexit.register(self.close)
 
     def acquire(self) -> Writer:
         with self._lock:
-            self._own()
+            if self._forks != _forks:  # a child has none of its parent's locks
+                self._forks, self._idle, self._all = _forks, [], {}
             if self._idle:
                 return self._idle.pop()
             name = int.from_bytes(os.urandom(8), "little") | 1
-            made = self._all[name] = Writer(self.folder, name)
             _own.add(name)
+            made = self._all[name] = Writer(self.folder, name)
             return made
 
     def release(self, writer: Writer) -> None:
@@ -118,12 +133,6 @@ class Writers:
                 _own.discard(writer.name)
                 writer.abandon()
 
-    def _own(self) -> None:
-        if self._pid != os.getpid():  # a child of fork has none of its parent's locks
-            self._pid = os.getpid()
-            self._idle = []
-            self._all = {}
-
     def died_unanswered(self, name: int, owner: bytes, request: bytes) -> bool:
         """Whether the process of a journal died before it could answer that request of that execution."""
         found: list[bool] = []
@@ -135,7 +144,7 @@ class Writers:
 
     def close(self) -> None:
         """Remove the files, at the end of the process: whatever they hold was answered."""
-        if self._pid == os.getpid():
+        if self._forks == _forks:
             for writer in self._idle:
                 writer.remove()
                 writer.abandon()
@@ -201,10 +210,6 @@ def visit(folder: str, name: int, use: Callable[[Left], Any]) -> bool:
 
 def is_own(name: int) -> bool:
     """Whether it is a journal of this very process, not of one that it was forked from."""
-    global _own_pid
-    if _own_pid != os.getpid():
-        _own_pid = os.getpid()
-        _own.clear()
     return name in _own
 
 

@@ -99,6 +99,13 @@ class Service:
         self.templates: dict[Any, tuple[bytes, bytes]] = {}
         self.swept = 0.0
 
+    def end(self) -> None:
+        """At the end of the process: nothing stays that the clients are done with."""
+        if self.executions.used:
+            from vgi_fast.worker.calls.aggregate import sweep
+
+            sweep(self, 0.0)
+
     def _candidates(self, request: Mapping[str, Any]) -> list[FunctionSpec]:
         attach = request["attach_opaque_data"]
         catalog = self.catalog(attach, "bind").name if attach else None

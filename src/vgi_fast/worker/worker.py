@@ -177,6 +177,7 @@ class Worker:
             Session(service, connection).run()
         finally:
             connection.close()
+            service.end()
 
     def _listen(self, options: Options) -> None:
         """Serve a socket until it was idle for long enough."""
@@ -194,6 +195,7 @@ class Worker:
             options.idle_timeout_s,
             lambda connection: Session(service, connection).run(),
         )
+        service.end()
 
     def run(self, argv: Sequence[str] | None = None) -> None:
         """The program's main: obey the command line, serve, and leave with the exit code of section 10.5.

@@ -152,8 +152,7 @@ def update(call: Call, record: RecordBatch) -> Reply:
     groups.assign(ids)
     digest = cell_digest(record, position)
     states = run.records
-    if groups.count and not states.is_repeated(digest, groups):
-        states.load(groups)
+    if groups.count and states.load(groups, digest):
         run.engine.update(groups, batch, columns)
         call.pledge = Running(run)
         states.publish(groups, digest)
@@ -168,8 +167,7 @@ def combine(call: Call, record: RecordBatch) -> Reply:
     groups.assign_pairs(_column(batch, keys.SOURCE_GROUP), _column(batch, keys.TARGET_GROUP))
     digest = cell_digest(record, fields.need("merge_batch"))
     states = run.records
-    if groups.count and not states.is_repeated(digest, groups):
-        states.load(groups)
+    if groups.count and states.load(groups, digest):
         states.settled(groups)
         run.engine.combine(groups)
         call.pledge = Running(run)
