@@ -282,12 +282,21 @@ def partition_starts(RecordBatch batch not None, Py_ssize_t columns):
         if p.layout not in (L_FIXED, L_BITS, L_VAR32, L_VAR64, L_VIEW) or T_FLOAT16 <= p.type <= T_FLOAT64:
             slow_starts(batch, c, out)
             continue
+        if count_nulls(p, n) == 0 and p.layout == L_FIXED and p.width == 8:
+            int64_starts(<const int64_t *> n.buf[1] + n.offset, batch.length, out)
+            continue
         for i in range(1, batch.length):
             a = is_null(p, n, i - 1)
             b = is_null(p, n, i)
             if a != b or (not a and not same_slot(p, n, n.offset + i - 1, n.offset + i)):
                 out[i] = 1
     return flags
+
+
+cdef void int64_starts(const int64_t *values, int64_t rows, uint8_t *out) noexcept nogil:
+    cdef int64_t i
+    for i in range(1, rows):
+        out[i] |= values[i] != values[i - 1]
 
 
 cdef int slow_starts(RecordBatch batch, Py_ssize_t column, uint8_t *out) except -1:

@@ -1,8 +1,8 @@
 """Aggregates under the client: bind, then update, combine and finalize by group id, windows and streams.
 
-    total = catalog.open_aggregate("total", {"x": pa.int64()})
-    total.update([0, 0, 1], {"x": [1, 2, 3]})
-    total.finalize([0, 1]).to_pylist()          # [3, 3]
+total = catalog.open_aggregate("total", {"x": pa.int64()})
+total.update([0, 0, 1], {"x": [1, 2, 3]})
+total.finalize([0, 1]).to_pylist()          # [3, 3]
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class AggregateCall:
     def update_batch(self, group_ids: Any, columns: Any = None) -> bytes:
         """An update's embedded batch. ``columns`` is anything that makes a table, without it there are none."""
         ids = Array.coerce(group_ids, "int64")
-        (values,) = as_batches(as_table(columns), self.input_schema, max(len(ids), 1)) if columns else (None,)
+        values = _one_batch(columns, self.input_schema).columns if columns else ()
         schema = Schema([Field(keys.GROUP_ID, "int64"), *self.input_schema])
-        return encode_stream(schema, [RecordBatch(schema, [ids, *(values.columns if values else ())], len(ids))])
+        return encode_stream(schema, [RecordBatch(schema, [ids, *values], len(ids))])
 
     def update(self, group_ids: Any, columns: Any = None, client: Client | None = None) -> None:
         self.call("aggregate_update", client, input_batch=self.update_batch(group_ids, columns))
@@ -85,11 +85,8 @@ class AggregateCall:
 
     # -- windows --
 
-    def window_init(
-        self, columns: Any, partition_id: int = 0, mask: bytes = b"", client: Client | None = None
-    ) -> None:
-        table = as_table(columns)
-        (batch,) = as_batches(table, self.input_schema, max(table.num_rows, 1))
+    def window_init(self, columns: Any, partition_id: int = 0, mask: bytes = b"", client: Client | None = None) -> None:
+        batch = _one_batch(columns, self.input_schema)
         self.call(
             "aggregate_window_init",
             client,
@@ -176,6 +173,13 @@ class StreamedAggregate:
 
     def close(self, client: Client | None = None) -> None:
         self._bound.call("aggregate_streaming_close", client, execution_id=self.execution_id)
+
+
+def _one_batch(columns: Any, schema: Schema) -> RecordBatch:
+    table = as_table(columns)
+    for batch in as_batches(table, schema, max(table.num_rows, 1)):
+        return batch
+    return RecordBatch(schema, [Array.from_pylist([], field.type) for field in schema], 0)
 
 
 def _group_ids(group_ids: Any) -> bytes:

@@ -638,7 +638,11 @@ def _function_spec(cls: Any, name: str, where: str, options: FunctionOptions) ->
         raise DefinitionError(f"Aggregate function '{name}' has no state_class defined")
     update = _plain(cls, "update")
     group_annotation = ann.annotations_of(getattr(update, "__func__", update), where).get("group_ids")
-    form = None if group_annotation is None else ann.column_form(Annotation(group_annotation), Annotation(group_annotation).base)
+    form = (
+        None
+        if group_annotation is None
+        else ann.column_form(Annotation(group_annotation), Annotation(group_annotation).base)
+    )
     spec.group_form = form or ann.ARROW
     _need_hooks(spec, cls)
     return spec
@@ -832,5 +836,3 @@ def _refuse_other_options(where: str, options: FunctionOptions) -> None:
     for name in ("columns", "cardinality", "max_workers", "projection_pushdown", "cache_control"):
         if getattr(options, name):
             raise DefinitionError(f"{where}: {name} is not an option of aggregates")
-
-

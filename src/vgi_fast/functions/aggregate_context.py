@@ -97,6 +97,8 @@ class Aggregation:
         self.output_type = output_type or spec.result_type
         self._records: GroupRecords | None = None
         self._local = threading.local()
+        self.session: Any = None
+        """Of a streamed execution, whatever keeps its state."""
         self._schemas: dict[Schema, tuple[int, list[int], bool]] = {}
         self.engine = spec.engine(self)
 

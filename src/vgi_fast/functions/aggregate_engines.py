@@ -197,7 +197,9 @@ class VectorEngine(Engine):
         if spec.skips_nulls:
             local, values = self._without_nulls(local, arrays)
         else:
-            values = [ann_values(array, column.form) for array, column in zip(arrays, spec.forms(len(arrays)), strict=True)]
+            values = [
+                ann_values(array, column.form) for array, column in zip(arrays, spec.forms(len(arrays)), strict=True)
+            ]
         fresh = ~states["present"]
         if fresh.any():
             self._fill(states, fresh)

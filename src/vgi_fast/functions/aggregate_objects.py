@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import DefinitionError, StorageError
-from vgi_fast.functions import annotations as ann
 from vgi_fast.functions.aggregate_engines import Engine, Frames, _coerced, ann_values
 from vgi_fast.wire.arrow import Array
 
@@ -252,5 +251,3 @@ class InstanceEngine(ObjectEngine):
         results = [empty if state is None else state.finalize() for state in states]
         self._remembered.clear()
         return _coerced(self.run, [results[position] for position in groups.locals_list()], groups.rows)
-
-

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["GroupRecords", "MappedGroups", "MemoryGroups", "StoredGroups", "group_records"]
 
 _MAGIC: Final = b"vgifgs1\n"
-_HEADER: Final = struct.Struct("<8sQQ16x16s")
-"""Magic, record size, layout, two counters that the core keeps, name."""
+_HEADER: Final = struct.Struct("<8sQQ16x16s8xQ")
+"""Magic, record size, layout, two counters that the core keeps, name, a mark of the sweeper, size of the file."""
+_SIZE_AT: Final = 64
 _NODE: Final = struct.Struct("<QII")
 """Size and checksum of a node."""
 _RECORDS_NS: Final = b"_vgi/aggregate_state"
@@ -61,6 +62,9 @@ class GroupRecords(Protocol):
     def unanswered(self) -> None:
         """The client could not be told; it may ask again."""
 
+    def discard(self) -> None:
+        """Remove everything: nobody will ask again."""
+
     def put_nodes(self, nodes: Sequence[bytes]) -> list[int]: ...
 
     def get_nodes(self, ids: Sequence[int]) -> list[bytes]: ...
@@ -82,11 +86,14 @@ class MemoryGroups:
     """In this process."""
 
     def __init__(self, name: bytes, stride: int) -> None:
-        self._store = GroupStore(stride, name, mmap.mmap(-1, 1 << 20), self._grow, lambda start, end: None)
-        self._memory_size = 1 << 20
+        self._store = GroupStore(stride, name, self._fresh(), self._grow, lambda start, end: None)
         self._nodes: dict[int, bytes] = {}
         self._next = 1
         self.lock = threading.Lock()
+
+    def _fresh(self) -> mmap.mmap:
+        self._memory_size = 1 << 20
+        return mmap.mmap(-1, self._memory_size)
 
     def _grow(self, end: int) -> mmap.mmap:
         size = self._memory_size
@@ -117,6 +124,11 @@ class MemoryGroups:
 
     def unanswered(self) -> None:
         pass
+
+    def discard(self) -> None:
+        with self.lock:
+            self._nodes.clear()
+            self._store.attach(self._fresh())
 
     def put_nodes(self, nodes: Sequence[bytes]) -> list[int]:
         with self.lock:
@@ -162,6 +174,9 @@ class StoredGroups:
 
     def unanswered(self) -> None:
         pass
+
+    def discard(self) -> None:
+        self._storage.execution_clear(self._scope)
 
     def put_nodes(self, nodes: Sequence[bytes]) -> list[int]:
         if not nodes:
@@ -271,17 +286,19 @@ class MappedGroups:
     def _create(self) -> None:
         head = STATE_LAYOUT["records_at"]
         reserve(self._fd, 0, head, self._path)
-        header = _HEADER.pack(_MAGIC, self._stride, self._layout, self._name)
-        os.pwrite(self._fd, header, 0)
-        os.ftruncate(self._fd, max(16 * STATE_LAYOUT["region"], head))
+        size = max(16 * STATE_LAYOUT["region"], head)
+        os.ftruncate(self._fd, size)
+        os.pwrite(self._fd, _HEADER.pack(_MAGIC, self._stride, self._layout, self._name, size), 0)
 
     def _check(self) -> None:
         header = os.pread(self._fd, _HEADER.size, 0)
         if len(header) < _HEADER.size or self._size < STATE_LAYOUT["records_at"]:
             raise self._broken("its header is cut off")
-        magic, stride, layout, name = _HEADER.unpack(header)
-        if magic != _MAGIC or name != self._name:
+        magic, stride, layout, name, size = _HEADER.unpack(header)
+        if magic != _MAGIC or name != self._name or size % STATE_LAYOUT["region"]:
             raise self._broken("its header is damaged")
+        if self._size < size:
+            raise self._broken(f"it has {self._size} of {size} bytes")
         if (stride, layout) != (self._stride, self._layout):
             raise StorageError(
                 f"the states in {self._path} are those of another aggregate function",
@@ -304,6 +321,7 @@ class MappedGroups:
                     size *= 2
                 try:
                     os.ftruncate(self._fd, size)
+                    os.pwrite(self._fd, size.to_bytes(8, "little"), _SIZE_AT)
                 except OSError as error:
                     raise StorageError(f"{self._path} cannot have {size} bytes: {error.strerror}") from error
             self._size = size
@@ -323,6 +341,7 @@ class MappedGroups:
             if store.is_busy(-1):
                 self._attend(store)
                 if digest is not None and self._claims and self._claimed(store, digest, groups):
+                    store.load(groups)
                     return False
             store.load(groups)
         return True
@@ -416,6 +435,13 @@ class MappedGroups:
         writer = self._local.__dict__.pop("writer", None)
         if writer is not None:
             self._writers.abandon(writer)
+
+    def discard(self) -> None:
+        from vgi_fast.storage.sweeper import remove
+
+        with self.lock:
+            self._close()
+            remove(self._folder, unsettled_too=True)
 
     # -- nodes --
 

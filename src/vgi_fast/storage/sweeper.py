@@ -22,7 +22,7 @@ from vgi_fast.storage.writers import PUBLISHED, SPREAD, Left, journal_names, jou
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["sweep"]
+__all__ = ["remove", "sweep"]
 
 _CLAIM_S: Final = 60.0
 """For how long a client may still repeat a request that a process did before it died."""
@@ -41,8 +41,10 @@ def sweep(root: str, idle_s: float, retired_s: float) -> int:
         changed = last_change(entry.path)
         retired = _time_of(os.path.join(entry.path, RETIRED))
         idle = now - changed >= idle_s
-        done = retired is not None and now - retired >= retired_s and int(changed) <= retired and not _in_use(entry.path)
-        if (idle or done) and _remove(entry.path, unsettled_too=idle):
+        done = (
+            retired is not None and now - retired >= retired_s and int(changed) <= retired and not _in_use(entry.path)
+        )
+        if (idle or done) and remove(entry.path, unsettled_too=idle):
             removed += 1
     _sweep_journals(root)
     return removed
@@ -91,7 +93,8 @@ def _in_use(folder: str) -> bool:
         journal.close()
 
 
-def _remove(folder: str, unsettled_too: bool) -> bool:
+def remove(folder: str, unsettled_too: bool) -> bool:
+    """Remove the directory of a scope; False where it is needed after all."""
     path = os.path.join(folder, "state")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -127,7 +127,18 @@ class Service:
 class Call:
     """One request being answered."""
 
-    __slots__ = ("_request_id", "auth", "generation", "log", "log_schema", "metadata", "method", "pending", "pledge", "session")
+    __slots__ = (
+        "_request_id",
+        "auth",
+        "generation",
+        "log",
+        "log_schema",
+        "metadata",
+        "method",
+        "pending",
+        "pledge",
+        "session",
+    )
 
     def __init__(self, session: Session, method: Method, metadata: dict[bytes, bytes], generation: int) -> None:
         self.session = session

@@ -1,7 +1,7 @@
 """Aggregates: building blocks, functions of all values of a group, and NumPy code over states."""
 
 from math import isfinite
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -100,15 +100,15 @@ def vgi_percentile(
 class WeightedSum:
     """Sum of values times their weights"""
 
-    state = {"total": "float64"}
+    state: ClassVar = {"total": "float64"}
 
-    def update(state: Any, groups: npt.NDArray[np.int64], value: Float64, weight: Float64) -> None:  # noqa: N805
+    def update(state: Any, groups: npt.NDArray[np.int64], value: Float64, weight: Float64) -> None:
         np.add.at(state.total, groups, value * weight)
 
-    def combine(source: Any, target: Any) -> None:  # noqa: N805
+    def combine(source: Any, target: Any) -> None:
         target.total += source.total
 
-    def finalize(state: Any) -> Float64:  # noqa: N805
+    def finalize(state: Any) -> Float64:
         return state.total  # type: ignore[no-any-return]
 
 
@@ -116,10 +116,10 @@ class WeightedSum:
 class SumAll:
     """Sum of all values of several columns"""
 
-    state = {"total": "float64"}
+    state: ClassVar = {"total": "float64"}
 
     def update(
-        state: Any,  # noqa: N805
+        state: Any,
         groups: npt.NDArray[np.int64],
         columns: Annotated[list[AnyColumn], Param(doc="Columns of numbers", varargs=True)],
     ) -> None:
@@ -127,10 +127,10 @@ class SumAll:
             valid = ~np.ma.getmaskarray(column)
             np.add.at(state.total, groups[valid], np.ma.getdata(column)[valid].astype(np.float64))
 
-    def combine(source: Any, target: Any) -> None:  # noqa: N805
+    def combine(source: Any, target: Any) -> None:
         target.total += source.total
 
-    def finalize(state: Any) -> Float64:  # noqa: N805
+    def finalize(state: Any) -> Float64:
         return state.total  # type: ignore[no-any-return]
 
 
@@ -151,16 +151,16 @@ SECRET_SUM: Final = aggregate.from_block(
 
 def _same_name(schema: str) -> Any:
     class SameName:
-        state = {"total": "int64"}
+        state: ClassVar = {"total": "int64"}
 
-        def update(state: Any, groups: npt.NDArray[np.int64], value: Int64) -> None:  # noqa: N805
+        def update(state: Any, groups: npt.NDArray[np.int64], value: Int64) -> None:
             valid = ~np.ma.getmaskarray(value)
             np.add.at(state.total, groups[valid], np.ma.getdata(value)[valid])
 
-        def combine(source: Any, target: Any) -> None:  # noqa: N805
+        def combine(source: Any, target: Any) -> None:
             target.total += source.total
 
-        def finalize(state: Any) -> Utf8:  # noqa: N805
+        def finalize(state: Any) -> Utf8:
             return np.array([f"{schema}:{total}" for total in state.total.tolist()], dtype=object)
 
     return aggregate(

@@ -98,7 +98,9 @@ def _tensor_type(value: DataType, axes: DataType) -> Any:
     for _ in axes.children:
         nested = pa.list_(nested)
     coordinates = [pa.field(axis.name, pa.list_(pa.field(_plain(axis.type)).type)) for axis in axes.children]
-    return pa.schema([pa.field("result", pa.struct([pa.field("tensor", nested), pa.field("axes", pa.struct(coordinates))]))])
+    return pa.schema(
+        [pa.field("result", pa.struct([pa.field("tensor", nested), pa.field("axes", pa.struct(coordinates))]))]
+    )
 
 
 def _plain(type: DataType) -> DataType:

@@ -5,14 +5,13 @@ Handlers take the record inside of the request, read where it is: an update's ba
 
 from __future__ import annotations
 
-
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast._core import RecordBatch, Schema, cell, cell_digest, decode_stream, encode_stream, nested
 from vgi_fast.errors import ArgumentError, ProtocolError, RowCountMismatchError, StorageError
-from vgi_fast.functions.aggregate_context import AggregateBindParams, AggregateArguments, WindowPartition
+from vgi_fast.functions.aggregate_context import AggregateArguments, AggregateBindParams, WindowPartition
 from vgi_fast.functions.aggregate_engines import ReductionEngine, frame_pairs
 from vgi_fast.functions.arguments import bind_arguments, decode_arguments
 from vgi_fast.functions.overloads import resolve
@@ -425,7 +424,6 @@ def window_destructor(call: Call, record: RecordBatch) -> Reply:
     run.storage.retire(scope)
     call.pledge = _Sweeping(call)
     return acknowledged(call, records.AGGREGATE_WINDOW_DESTRUCTOR_RESPONSE)
-
 
 
 HANDLERS: dict[str, Handler] = {

@@ -1,22 +1,25 @@
 """Streamed partitions: ``aggregate_streaming_open``, ``_chunk`` and ``_close`` (section 5 of the stateful document).
 
-A session is one value in the storage: its state after the last chunk, the state before it, and which chunk that
-was. Each chunk may come to another process; one that comes again because its process died before it could
-answer is applied to the state before it.
+Each chunk of a session may come to another process. One that comes again because its process died before it
+could answer is applied to the state before it. The session of a building block is a record, kept as those of
+groups are; that of hooks is a value in the storage.
 """
 
 from __future__ import annotations
 
 import pickle
 import struct
+import threading
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast._core import RecordBatch, cell_digest, encode_stream, partition_key, partition_starts
+from vgi_fast._core import Groups, RecordBatch, cell_digest, encode_stream, partition_key, partition_starts
 from vgi_fast.errors import DefinitionError, ProtocolError, RowCountMismatchError, StorageError
 from vgi_fast.functions.aggregate_engines import ReductionEngine
 from vgi_fast.functions.arguments import decode_arguments
 from vgi_fast.functions.overloads import resolve
 from vgi_fast.storage import execution_scope, pack_int_key
+from vgi_fast.storage.groups import GroupRecords, group_records
 from vgi_fast.storage.mapped import MappedStorage
 from vgi_fast.wire import records
 from vgi_fast.wire.arrow import Array, Field, Schema, schema_from_bytes
@@ -33,7 +36,100 @@ _SESSION_NS: Final = b"_vgi/streaming_session"
 _SESSION_KEY: Final = pack_int_key(0)
 _HEAD: Final = struct.Struct("<QII16sQII")
 """Generation, numbers of keys, last chunk and who applied it, sizes of the state before and after it."""
+_COUNTS: Final = struct.Struct("<II")
 _NO_DIGEST: Final = bytes(16)
+_KEY_BYTES: Final = 16
+
+
+class RecordSession:
+    """The session of a building block: group 0 of its execution.
+
+    The record holds the numbers of keys, then twice the state and a digest of the partition key that it belongs
+    to: after the last chunk, and before it. Rows come partition by partition, so one key is enough.
+    """
+
+    def __init__(self, run: Aggregation, engine: ReductionEngine) -> None:
+        self._engine = engine
+        self._half = engine.stride + _KEY_BYTES
+        self._stride = 16 + 2 * self._half
+        self.states: GroupRecords = group_records(run.storage, run.name, self._stride, b"session " + engine.layout)
+        self._local = threading.local()
+
+    def _groups(self) -> Groups:
+        found: Groups | None = getattr(self._local, "groups", None)
+        if found is None:
+            found = self._local.groups = Groups(self._stride)
+            self._local.group = Array.from_pylist([0], "int64")
+        found.assign(self._local.group)
+        return found
+
+    def open(self, partition_keys: int, order_keys: int) -> None:
+        groups = self._groups()
+        self.states.load(groups)
+        record = groups.records_view()
+        record[0] = 1
+        _COUNTS.pack_into(record, 8, partition_keys, order_keys)
+        self.states.publish(groups, _NO_DIGEST)
+        self.states.answered()
+
+    def apply(self, call: Call, run: Aggregation, fields: Fields) -> tuple[Array, int]:
+        groups = self._groups()
+        digest = cell_digest(fields.record, fields.need("input_batch"))
+        first_time = self.states.load(groups, digest)
+        record = groups.records_view()
+        if not record[0]:
+            raise _unknown(call)
+        partition_keys, order_keys = _COUNTS.unpack_from(record, 8)
+        batch = _shaped(run, partition_keys + order_keys, fields.batch("input_batch"))
+        half = self._half
+        if first_time:
+            record[16 + half : 16 + 2 * half] = record[16 : 16 + half]
+        before = bytes(record[16 + half : 16 + 2 * half])
+        column, after = self._applied(before, batch, partition_keys, partition_keys + order_keys)
+        record[16 : 16 + half] = after
+        call.pledge = Published(self.states)
+        self.states.publish(groups, digest)
+        return column, batch.num_rows
+
+    def _applied(self, before: bytes, batch: RecordBatch, keys: int, column: int) -> tuple[Array, bytes]:
+        engine = self._engine
+        state: bytes | None = before[: engine.stride]
+        if batch.num_rows == 0:
+            return engine.running(batch, column, b"", None)[0], before
+        if before[0] == 0 or before[engine.stride :] != _key(batch, keys, 0):
+            state = None
+        results, after = engine.running(batch, column, partition_starts(batch, keys), state)
+        return results, after + _key(batch, keys, batch.num_rows - 1)
+
+
+def _key(batch: RecordBatch, keys: int, row: int) -> bytes:
+    return blake2b(partition_key(batch, keys, row), digest_size=_KEY_BYTES).digest()
+
+
+class Published:
+    """A chunk that is part of the stored record and whose result is on its way."""
+
+    __slots__ = ("_states",)
+
+    def __init__(self, states: GroupRecords) -> None:
+        self._states = states
+
+    def answered(self) -> None:
+        self._states.answered()
+
+    def unanswered(self) -> None:
+        self._states.unanswered()
+
+
+def _record_session(run: Aggregation) -> RecordSession | None:
+    if run.session is None and isinstance(run.engine, ReductionEngine):
+        run.session = RecordSession(run, run.engine)
+    session: RecordSession | None = run.session
+    return session
+
+
+def _unknown(call: Call) -> StorageError:
+    return StorageError(f"{call.method.name}: unknown execution_id (streaming_open never ran or close already fired)")
 
 
 class Session:
@@ -94,9 +190,12 @@ def open_session(call: Call, record: RecordBatch) -> bytes:
     request = {"arguments": fields["arguments"], "settings": b"", "input_schema": values.serialize()}
     execution_id = new_execution_id(spec, candidates.index(spec), request, bool(given.positional), result)
     run = call.service.executions.get(execution_id, function, fields["schema_name"], attach, call.method.name)
-    state = b"" if isinstance(run.engine, ReductionEngine) else _pickled(run, _opened(run))
-    session = Session(partition_keys, order_keys, state)
-    run.storage.state_put_many(execution_scope(run.name), _SESSION_NS, [(_SESSION_KEY, session.encode())])
+    kept = _record_session(run)
+    if kept is not None:
+        kept.open(partition_keys, order_keys)
+    else:
+        session = Session(partition_keys, order_keys, _pickled(run, _opened(run)))
+        run.storage.state_put_many(execution_scope(run.name), _SESSION_NS, [(_SESSION_KEY, session.encode())])
     return records.AGGREGATE_STREAMING_OPEN_RESPONSE.encode({"execution_id": execution_id}, call.generation)
 
 
@@ -108,15 +207,21 @@ def _opened(run: Aggregation) -> Any:
 def chunk(call: Call, record: RecordBatch) -> bytes:
     fields = Fields(record)
     run = run_of(call, fields)
+    kept = _record_session(run)
+    column, rows = _by_hooks(call, run, fields) if kept is None else kept.apply(call, run, fields)
+    schema = run.result_schema()
+    blob = encode_stream(schema, [RecordBatch(schema, [column.cast(schema[0].type)], rows)])
+    return records.AGGREGATE_STREAMING_CHUNK_RESPONSE.encode({"result_batch": blob}, call.generation)
+
+
+def _by_hooks(call: Call, run: Aggregation, fields: Fields) -> tuple[Array, int]:
     scope = execution_scope(run.name)
     (stored,) = run.storage.state_get_many(scope, _SESSION_NS, [_SESSION_KEY])
     if stored is None:
-        raise StorageError(
-            f"{call.method.name}: unknown execution_id (streaming_open never ran or close already fired)"
-        )
+        raise _unknown(call)
     session = Session.decode(stored)
-    digest = cell_digest(record, fields.need("input_batch"))
-    batch = _shaped(run, session, fields.batch("input_batch"))
+    digest = cell_digest(fields.record, fields.need("input_batch"))
+    batch = _shaped(run, session.partition_keys + session.order_keys, fields.batch("input_batch"))
     writers = run.storage.writers() if isinstance(run.storage, MappedStorage) else None
     if digest == session.digest and writers is not None and writers.died_unanswered(session.writer, run.name, digest):
         session.state = session.before
@@ -130,9 +235,7 @@ def chunk(call: Call, record: RecordBatch) -> bytes:
         writer.journal.note(run.name, digest)
         call.pledge = Applied(writers, writer)
     run.storage.state_put_many(scope, _SESSION_NS, [(_SESSION_KEY, session.encode())])
-    schema = run.result_schema()
-    blob = encode_stream(schema, [RecordBatch(schema, [column.cast(schema[0].type)], batch.num_rows)])
-    return records.AGGREGATE_STREAMING_CHUNK_RESPONSE.encode({"result_batch": blob}, call.generation)
+    return column, batch.num_rows
 
 
 class Applied:
@@ -152,8 +255,7 @@ class Applied:
         self._writers.abandon(self._writer)
 
 
-def _shaped(run: Aggregation, session: Session, batch: RecordBatch) -> RecordBatch:
-    keys = session.partition_keys + session.order_keys
+def _shaped(run: Aggregation, keys: int, batch: RecordBatch) -> RecordBatch:
     if run.fits(batch.schema.types[keys:]):
         return batch
     names = [field.name for field in batch.schema]
@@ -165,8 +267,6 @@ def _shaped(run: Aggregation, session: Session, batch: RecordBatch) -> RecordBat
 
 def _applied(run: Aggregation, session: Session, batch: RecordBatch) -> tuple[Array, bytes]:
     """The result of each row, and the state after them."""
-    if isinstance(run.engine, ReductionEngine):
-        return _running(run.engine, session, batch)
     state = _unpickled(run, session.state)
     answer = run.spec.owner.streaming_chunk(
         batch.to_arrow(), state, session.partition_keys, session.order_keys, run.params(run.result_schema())
@@ -174,25 +274,8 @@ def _applied(run: Aggregation, session: Session, batch: RecordBatch) -> tuple[Ar
     assert run.output_type is not None
     column = Array.coerce(answer, run.output_type)
     if len(column) != batch.num_rows:
-        raise RowCountMismatchError(
-            f"streaming_chunk returned {len(column)} values for {batch.num_rows} input rows"
-        )
+        raise RowCountMismatchError(f"streaming_chunk returned {len(column)} values for {batch.num_rows} input rows")
     return column, _pickled(run, state)
-
-
-def _running(engine: ReductionEngine, session: Session, batch: RecordBatch) -> tuple[Array, bytes]:
-    """State: the record and the key of the last row. Rows come partition by partition, so one is enough."""
-    keys = session.partition_keys
-    column = keys + session.order_keys
-    record, key = session.state[: engine.stride] or None, session.state[engine.stride :]
-    if record is not None and len(record) < engine.stride:
-        raise StorageError("a stored session is damaged: its record is cut off")
-    if batch.num_rows == 0:
-        return engine.running(batch, column, b"", None)[0], session.state
-    if partition_key(batch, keys, 0) != key:
-        record = None
-    results, after = engine.running(batch, column, partition_starts(batch, keys), record)
-    return results, after + partition_key(batch, keys, batch.num_rows - 1)
 
 
 def _pickled(run: Aggregation, state: Any) -> bytes:
@@ -213,7 +296,11 @@ def close_session(call: Call, record: RecordBatch) -> Reply:
     fields = Fields(record)
     run = run_of(call, fields)
     scope = execution_scope(run.name)
-    if not isinstance(run.engine, ReductionEngine) and hasattr(run.spec.owner, "streaming_close"):
+    kept = _record_session(run)
+    if kept is not None:
+        kept.states.discard()
+        return acknowledged(call, records.AGGREGATE_STREAMING_CLOSE_RESPONSE)
+    if hasattr(run.spec.owner, "streaming_close"):
         (stored,) = run.storage.state_get_many(scope, _SESSION_NS, [_SESSION_KEY])
         if stored is not None:
             state = _unpickled(run, Session.decode(stored).state)
