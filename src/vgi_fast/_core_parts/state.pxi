@@ -24,7 +24,7 @@ cdef extern from *:
 
 cdef enum:
     WRITERS_AT = 4096
-    MAX_WRITERS = 480           # 64 bytes each
+    MAX_WRITERS = 448           # what fits between them
     WRITER_BYTES = 64
     RECORDS_AT = 65536 >> 1
     REGION = 65536              # file space is taken in steps of this

@@ -533,6 +533,7 @@ def ufunc_spec(name: str, ufunc: Any, types: str, options: dict[str, Any]) -> Ag
         raise DefinitionError(f"{where}: a reduction has one column and a concrete result, got '{types}'")
     if ufunc.identity is None:
         raise DefinitionError(f"{where}: {ufunc.__name__} has no identity to start from", hint="write a class")
+    signature.slots[0].python_name = "x"  # as the methods below call it, whatever SQL does
     dtype = _numpy_name(result, where)
     owner = type("Reduction", (), _reduction_methods(ufunc))
     on_empty = options.pop("on_empty", None)

@@ -62,6 +62,9 @@ class GroupRecords(Protocol):
     def unanswered(self) -> None:
         """The client could not be told; it may ask again."""
 
+    def exists(self) -> bool:
+        """Whether there may be any state; never makes one."""
+
     def discard(self) -> None:
         """Remove everything: nobody will ask again."""
 
@@ -125,6 +128,9 @@ class MemoryGroups:
     def unanswered(self) -> None:
         pass
 
+    def exists(self) -> bool:
+        return True
+
     def discard(self) -> None:
         with self.lock:
             self._nodes.clear()
@@ -174,6 +180,9 @@ class StoredGroups:
 
     def unanswered(self) -> None:
         pass
+
+    def exists(self) -> bool:
+        return True
 
     def discard(self) -> None:
         self._storage.execution_clear(self._scope)
@@ -435,6 +444,12 @@ class MappedGroups:
         writer = self._local.__dict__.pop("writer", None)
         if writer is not None:
             self._writers.abandon(writer)
+
+    def exists(self) -> bool:
+        with self.lock:
+            if self._store is not None and self._forks == forks() and os.fstat(self._fd).st_nlink:
+                return True
+            return os.path.exists(self._path)
 
     def discard(self) -> None:
         from vgi_fast.storage.sweeper import remove

@@ -73,6 +73,8 @@ class RecordSession:
         self.states.answered()
 
     def apply(self, call: Call, run: Aggregation, fields: Fields) -> tuple[Array, int]:
+        if not self.states.exists():
+            raise _unknown(call)
         groups = self._groups()
         digest = cell_digest(fields.record, fields.need("input_batch"))
         first_time = self.states.load(groups, digest)
