@@ -1,5 +1,6 @@
 """Every backend behind one fixture, ``storage``; those of a server run where the environment names one."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 from vgi_fast.storage.base import Storage, execution_scope
 from vgi_fast.storage.mapped import MappedStorage
 from vgi_fast.storage.memory import MemoryStorage
+from vgi_fast.storage.sqlite import SqliteStorage
 
-BACKENDS = ("memory", "mapped")
+BACKENDS = ("memory", "mapped", "sqlite", "sqlite_memory", "redis", "postgres")
+SERVERS = {"redis": "VGI_TEST_REDIS_URL", "postgres": "VGI_TEST_POSTGRES_DSN"}
+"""Variables that name a server on which the tests may write."""
 
 
 def opener(name: str, folder: Path) -> Callable[[], Storage]:
@@ -21,7 +25,23 @@ def opener(name: str, folder: Path) -> Callable[[], Storage]:
         return lambda: only
     if name == "mapped":
         return lambda: MappedStorage(str(folder / "run"), str(folder / "keep"))
-    raise AssertionError(name)
+    if name == "sqlite":
+        return lambda: SqliteStorage(str(folder / "state.db"))
+    if name == "sqlite_memory":
+        shared = SqliteStorage(":memory:")
+        return lambda: shared
+    server = os.environ.get(SERVERS[name])
+    if not server:
+        pytest.skip(f"{SERVERS[name]} names no server")
+    if name == "redis":
+        from vgi_fast.storage.redis import RedisStorage
+
+        return lambda: RedisStorage(server, prefix=folder.name)
+    from vgi_fast.storage.postgres import PostgresStorage
+
+    PostgresStorage(server).sweep(0)  # of tests before
+
+    return lambda: PostgresStorage(server)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -45,7 +65,7 @@ def storage(open_handle: Callable[[], Storage]) -> Storage:
 
 @pytest.fixture
 def scope() -> bytes:
-    return execution_scope(b"\x00one\xff")
+    return execution_scope(b"\x00one\xff" + os.urandom(4))
 
 
 @pytest.fixture

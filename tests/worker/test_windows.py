@@ -213,12 +213,7 @@ def test_frames(name: str, rows: int, catalog: Catalog, clients: list[Client]) -
         wanted = [frames_of(rows, rng) for _ in range(12)]
         answers = [
             expected(
-                [
-                    values[row]
-                    for start, end in frames
-                    for row in range(max(start, 0), min(end, rows))
-                    if taking[row]
-                ]
+                [values[row] for start, end in frames for row in range(max(start, 0), min(end, rows)) if taking[row]]
             )
             for frames in wanted
         ]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["BACKENDS", "VARIABLE", "default_storage", "open_storage", "use_storage"]
 
 VARIABLE: Final = "VGI_WORKER_SHARED_STORAGE"
-BACKENDS: Final = ("memory", "mapped")
+BACKENDS: Final = ("memory", "mapped", "sqlite", "redis", "postgres")
 
 _default: Storage | None = None
 _lock = threading.Lock()
@@ -46,5 +46,17 @@ def open_storage(name: str) -> Storage:
         from vgi_fast.storage.mapped import MappedStorage
 
         return MappedStorage()
+    if chosen == "sqlite":
+        from vgi_fast.storage.sqlite import SqliteStorage
+
+        return SqliteStorage()
+    if chosen == "redis":
+        from vgi_fast.storage.redis import RedisStorage
+
+        return RedisStorage()
+    if chosen == "postgres":
+        from vgi_fast.storage.postgres import PostgresStorage
+
+        return PostgresStorage()
     supported = ", ".join(repr(one) for one in BACKENDS)
     raise ValueError(f"Unknown {VARIABLE} backend: '{name}'. Supported: {supported}")
