@@ -76,6 +76,9 @@ def _scanned(count: int, batch_size: int) -> Iterator[RecordBatch]:
     parts = [batch.slice(start, batch_size) for start in range(0, SCAN_ROWS - batch_size + 1, batch_size)]
     for index, _ in enumerate(range(0, count, batch_size)):
         yield parts[index % len(parts)].slice(0, min(batch_size, count - index * batch_size))
+worker.aggregate.from_block("vgi_sum", "sum", "int64 -> int64")
+worker.aggregate.from_block("vgi_window_sum", "sum", "int64 -> int64", supports_window=True)
+worker.aggregate.from_block("vgi_streaming_sum", "sum", "int64 -> int64", streaming_partitioned=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ from vgi_fast.errors import (
     VersionError,
     VgiError,
 )
+from vgi_fast.functions.aggregate import AggregateFunction, aggregate
+from vgi_fast.functions.aggregate_context import AggregateBindParams, AggregateParams, WindowPartition
 from vgi_fast.functions.context import (
     Arguments,
     BindParams,
@@ -116,6 +118,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AggregateBindParams",
+    "AggregateFunction",
+    "AggregateParams",
     "AnyArrow",
     "AnyArrowValue",
     "AnyColumn",
@@ -219,8 +224,10 @@ __all__ = [
     "VersionError",
     "VgiError",
     "View",
+    "WindowPartition",
     "Worker",
     "WriteOptions",
+    "aggregate",
     "bind_fixed_schema",
     "data_table",
     "encode_statistics",

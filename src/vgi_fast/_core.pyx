@@ -7,7 +7,9 @@ order in which they build on each other. The public face is ``_core.pyi``.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.buffer cimport (PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer)
+from cpython.buffer cimport (PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_CheckBuffer,
+                             PyObject_GetBuffer)
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_CheckExact, PyCapsule_GetName, PyCapsule_GetPointer, PyCapsule_New
@@ -58,3 +60,8 @@ include "_core_parts/statistics.pxi" # extremes and distinct values of a column
 include "_core_parts/partition.pxi"  # values of partition columns beside each batch
 include "_core_parts/exchange.pxi"   # the scalar plan and the exchange loop
 include "_core_parts/process.pxi"    # children that end with their parent
+include "_core_parts/nested.pxi"     # records inside a cell, read in place
+include "_core_parts/state.pxi"      # states of groups in shared memory
+include "_core_parts/groups.pxi"     # reductions over groups
+include "_core_parts/collect.pxi"    # values collected by group
+include "_core_parts/window.pxi"     # frames over indexes of a partition, running results

@@ -42,6 +42,16 @@ cdef class View:
     cdef bint held
     cdef const uint8_t *data
     cdef Py_ssize_t size
+    cdef object owner           # of memory that was not exported by the buffer protocol
+
+    @staticmethod
+    cdef View inside(object owner, const uint8_t *data, Py_ssize_t size):
+        """Part of what ``owner`` keeps alive."""
+        cdef View view = View.__new__(View)
+        view.owner = owner
+        view.data = data
+        view.size = size
+        return view
 
     @staticmethod
     cdef View of(object source):

@@ -8,7 +8,7 @@ from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import CatalogInterface
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import scalar, table
+from vgi_fast.functions import aggregate, scalar, table
 from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
@@ -260,6 +260,8 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
             return (scalar.class_spec(source),)
         if issubclass(source, table.TableFunctionGenerator):
             return (table.class_spec(source),)
+        if issubclass(source, aggregate.AggregateFunction):
+            return (aggregate.class_spec(source),)
         from vgi_fast.functions import exchange
 
         if issubclass(source, exchange.TableWriteFunction):
@@ -270,7 +272,8 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     shown = getattr(source, "__name__", None) or repr(source)
     raise DefinitionError(
         f"{shown} is not a function of a worker",
-        hint="decorate it with @scalar or @table, or derive a class from ScalarFunction or TableFunctionGenerator",
+        hint="decorate it with @scalar, @table or @aggregate, or derive a class from ScalarFunction, "
+        "TableFunctionGenerator or AggregateFunction",
     )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast._core import DataType, Field, Schema, decode_row
 from vgi_fast.client import calls, values
+from vgi_fast.client.aggregates import AggregateCall
 from vgi_fast.client.calls import Bound, ScalarCall, TableCall
 from vgi_fast.client.signatures import Argument, Function, choose, match, read_function
 from vgi_fast.client.tables import CatalogTables
@@ -148,6 +149,33 @@ class Catalog(CatalogTables):
             return TableCall(bound, calls.producer_batches(bound, columns, **(hints or {})), columns)
         return TableCall(bound, calls.in_out_batches(bound, table, batch_rows))
 
+    def open_aggregate(
+        self,
+        name: str,
+        columns: Mapping[str, Any] | None = None,
+        args: Sequence[Any] = (),
+        *,
+        schema: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        secrets: Secrets | None = None,
+    ) -> AggregateCall:
+        """An aggregate, bound to columns of these types. ``args`` are its constants, which are not cast."""
+        types = [DataType.of(type) for type in (columns or {}).values()]
+        function = self._candidates(name, "aggregate", schema)
+        if not function:
+            raise ArgumentError(f"catalog {self.name!r} has no aggregate {name!r}")
+        chosen = function[0] if len(function) == 1 else self.resolve(name, "aggregate", args, types, schema=schema)
+        constants = [value if hasattr(value, "as_py") else _scalar(value) for value in args]
+        resolved: dict[str, Mapping[str, Any]] = {}
+        for need in chosen.info["required_secrets"] or ():
+            resolved |= values.find_secret(secrets or {}, need["secret_type"], need["scope"], need["secret_name"])
+        request = {
+            "arguments": values.arguments_blob(constants, {}),
+            "settings": self._settings_blob(chosen, settings or {}),
+            "secrets": values.secrets_blob(resolved),
+        }
+        return AggregateCall(self.client, chosen, self._attach or None, aggregate_schema(chosen, types), request)
+
     def bind_table(
         self,
         name: str,
@@ -283,6 +311,22 @@ class Catalog(CatalogTables):
         if self.transaction:
             self.call(method)
         self.transaction = None
+
+
+def aggregate_schema(function: Function, types: Sequence[DataType]) -> Schema:
+    """As of a scalar; nothing is checked, so that a worker can be asked anything."""
+    declared = function.columns
+    fields = []
+    for index, actual in enumerate(types):
+        argument = declared[min(index, len(declared) - 1)] if declared else None
+        fields.append(Field(f"col_{index}", argument.type if argument is not None and argument.type else actual))
+    return Schema(fields)
+
+
+def _scalar(value: Any) -> "pa.Scalar":
+    import pyarrow as pa
+
+    return pa.scalar(value)
 
 
 def scalar_input_schema(function: Function, types: Sequence[DataType]) -> Schema:

@@ -82,6 +82,9 @@ def _bind_positional(signature: Signature, given: list[AnyArrowValue], values: d
     fixed = parameters[:-1] if varargs is not None else parameters
     for index, parameter in enumerate(fixed):
         if index >= len(given):
+            if parameter.role == "const" and not parameter.required:
+                values[parameter.python_name] = parameter.default
+                continue
             raise ArgumentError(f"{where}: missing required argument '{parameter.name}'")
         values[parameter.python_name] = convert(parameter, given[index])
     if varargs is not None:

@@ -126,7 +126,9 @@ def _named_fit(signature: Signature, given: GivenArguments) -> bool:
 def _score_types(parameters: Sequence[Parameter], types: Sequence[DataType]) -> int | None:
     """Columns and constants are compared by ordinal within their own kind."""
     varargs = bool(parameters) and parameters[-1].varargs
-    if len(types) < len(parameters) or (len(types) > len(parameters) and not varargs):
+    if len(types) < sum(one.required or one.role != "const" for one in parameters) or (
+        len(types) > len(parameters) and not varargs
+    ):
         return None
     total = 0
     for index, actual in enumerate(types):

@@ -98,9 +98,16 @@ class Param(ParameterOptions):
 
 
 class ConstParam(ParameterOptions):
-    """A constant argument of a scalar function, known at bind."""
+    """A constant argument of a scalar function or an aggregate, known at bind.
 
-    __slots__ = ()
+    ``phase`` says which hooks of an aggregate take it: ``all``, ``update`` or ``finalize``.
+    """
+
+    __slots__ = ("phase",)
+
+    def __init__(self, doc: str | None = None, *, phase: str = "all", **options: Any) -> None:
+        super().__init__(doc, **options)
+        self.phase = phase
 
 
 class Arg(ParameterOptions):

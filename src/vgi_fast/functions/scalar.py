@@ -559,6 +559,13 @@ def _refuse_table_options(where: str, options: dict[str, Any]) -> None:
     for name in ("columns", "cardinality", "statistics", "max_workers", "projection_pushdown", "order_preservation"):
         if options.get(name):
             raise DefinitionError(f"{where}: {name} is an option of table functions")
+    refuse_aggregate_options(where, options)
+
+
+def refuse_aggregate_options(where: str, options: dict[str, Any]) -> None:
+    for name in ("order_dependent", "distinct_dependent", "supports_window", "streaming_partitioned"):
+        if options.get(name) is True:
+            raise DefinitionError(f"{where}: {name} is an option of aggregates")
 
 
 def _class_docs(cls: type, compute: Any) -> Callable[[], dict[str, str]]:

@@ -253,6 +253,26 @@ def read_scalar(
     return Signature(slots, where)
 
 
+def read_aggregate(parameters: list[PythonParameter], where: str, docs: Callable[[], dict[str, str]]) -> Signature:
+    """As ``read_scalar``; a constant may have a default, which stands for one that SQL leaves out."""
+    slots = []
+    for parameter in parameters:
+        default = parameter.default
+        bare = PythonParameter(parameter.name, parameter.kind, MISSING, parameter.annotation)
+        slot = _scalar_slot(bare, where, docs)
+        here = f"{where}, parameter {parameter.name!r}"
+        if isinstance(slot.source, Injection):
+            if slot.source.kind not in (SETTING, SECRET):
+                raise DefinitionError(f"{here}: an aggregate takes columns, constants and settings")
+        elif default is not MISSING:
+            if slot.source.role != CONST:
+                raise DefinitionError(f"{here}: a column has no default")
+            slot.source.default, slot.source.required = default, False
+            slot.source.optional = slot.source.optional or default is None
+        slots.append(slot)
+    return Signature(slots, where)
+
+
 def _scalar_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[str, str]]) -> Slot:
     here = f"{where}, parameter {parameter.name!r}"
     annotation = _annotation(parameter, here, "a column such as Int64 or a constant such as Const[int]")

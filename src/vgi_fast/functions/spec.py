@@ -26,14 +26,10 @@ SPECS_ATTRIBUTE: Final = "__vgi_functions__"
 """Where a decorated function and a function class keep their specs."""
 
 _NOT_YET: Final = (
-    "distinct_dependent",
     "has_finalize",
-    "order_dependent",
     "requires_input_batch_index",
     "sink_order_dependent",
     "source_order_dependent",
-    "streaming_partitioned",
-    "supports_window",
 )
 _SWITCHED_OFF: Final = (None, False, "", "NOT_PARTITIONED")
 
@@ -60,6 +56,7 @@ class FunctionOptions:
         "columns",
         "comment",
         "description",
+        "distinct_dependent",
         "dynamic_to_string",
         "examples",
         "filter_pushdown",
@@ -67,6 +64,7 @@ class FunctionOptions:
         "max_workers",
         "name",
         "null_handling",
+        "order_dependent",
         "order_preservation",
         "partition_columns",
         "partition_kind",
@@ -79,8 +77,10 @@ class FunctionOptions:
         "schema",
         "stability",
         "statistics",
+        "streaming_partitioned",
         "supported_expression_filters",
         "supports_batch_index",
+        "supports_window",
         "tags",
     )
 
@@ -119,6 +119,12 @@ class FunctionOptions:
             raise DefinitionError(f"{where}: max_workers must be an int >= 1, got {self.max_workers!r}")
         self.cache_control = cache_metadata(where, given.get("cache_control"))
         self.returns = given.get("returns", given.get("output_type"))
+        self.order_dependent = _dependent(where, "order_dependent", given, records.ORDER_DEPENDENCES)
+        """Aggregates: ORDER BY inside of the call is kept."""
+        self.distinct_dependent = _dependent(where, "distinct_dependent", given, records.DISTINCT_DEPENDENCES)
+        """Aggregates: DISTINCT inside of the call is kept."""
+        self.supports_window = bool(given.get("supports_window", False))
+        self.streaming_partitioned = bool(given.get("streaming_partitioned", False))
         self.columns = given.get("columns")
         self.cardinality = given.get("cardinality")
         self.statistics = given.get("statistics")
@@ -264,10 +270,10 @@ class FunctionSpec:
             "supported_expression_filters": [],
             "supports_batch_index": options.supports_batch_index,
             "partition_kind": options.partition_kind,
-            "order_dependent": "NOT_ORDER_DEPENDENT",
-            "distinct_dependent": "NOT_DISTINCT_DEPENDENT",
-            "supports_window": False,
-            "streaming_partitioned": False,
+            "order_dependent": records.ORDER_DEPENDENCES[not options.order_dependent],
+            "distinct_dependent": records.DISTINCT_DEPENDENCES[not options.distinct_dependent],
+            "supports_window": options.supports_window,
+            "streaming_partitioned": options.streaming_partitioned,
             "has_finalize": False,
             "source_order_dependent": False,
             "sink_order_dependent": False,
@@ -394,6 +400,14 @@ def _member(where: str, option: str, given: Any, members: tuple[str, ...]) -> st
         allowed = ", ".join(repr(member.lower()) for member in members)
         raise DefinitionError(f"{where}: {option} must be one of {allowed}, got {given!r}")
     return name
+
+
+def _dependent(where: str, option: str, given: Mapping[str, Any], members: tuple[str, ...]) -> bool:
+    """``members``: dependent, then not."""
+    value = given.get(option, False)
+    if isinstance(value, bool):
+        return value
+    return _member(where, option, value, members) == members[0]
 
 
 def _sequence(where: str, option: str, given: Any) -> list[Any]:

@@ -107,6 +107,11 @@ FALSE: Final = b"false"
 
 # Reserved tags of a catalog.
 SECRET_SERVICE_URL_TAG: Final = "vgi_secret_service_url"
+# Columns of the batches of aggregates (section 1.7 of the stateful document).
+GROUP_ID: Final = "__vgi_group_id"
+GROUPS_TO_FINALIZE: Final = "group_id"
+SOURCE_GROUP: Final = "source_group_id"
+TARGET_GROUP: Final = "target_group_id"
 
 # Built-in methods, not part of any protocol's table.
 DESCRIBE_METHOD: Final = "__describe__"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vgi_fast.errors import ArgumentError, MethodNotImplementedError, ProtocolError, TransportError, TypeMismatchError
 from vgi_fast.functions.context import ANONYMOUS, ClientLog
 from vgi_fast.functions.invocation import InvocationCache
 from vgi_fast.wire import keys, methods, versions
-from vgi_fast.wire.arrow import RecordBatch, Schema, empty_schema, encode_stream
+from vgi_fast.wire.arrow import RecordBatch, Schema, empty_schema, encode_stream, nested
 from vgi_fast.wire.attach import AttachData
 from vgi_fast.worker.failures import error_metadata, log_metadata
 from vgi_fast.worker.log import Log
@@ -41,6 +42,14 @@ _IDLE_MS: Final = 20
 """A client that sends nothing for so long is waiting for its user."""
 
 
+class Pledge(Protocol):
+    """Something that a call has done and that is only certain once its answer has left."""
+
+    def answered(self) -> None: ...
+
+    def unanswered(self) -> None: ...
+
+
 class Reply:
     """A response that is always the same, kept as the complete stream."""
 
@@ -49,6 +58,13 @@ class Reply:
     def __init__(self, method: Method, blob: bytes | None) -> None:
         self.blob = blob
         self.stream = encode_stream(method.result, [result_batch(method, blob)])
+
+    @classmethod
+    def of_stream(cls, stream: bytes) -> Reply:
+        """From the complete stream; only where nothing was logged before."""
+        made = cls.__new__(cls)
+        made.blob, made.stream = None, stream
+        return made
 
 
 def result_batch(method: Method, blob: bytes | None) -> RecordBatch:
@@ -65,7 +81,8 @@ class Service:
     def __init__(
         self, registry: Registry, *, name: str = "vgi_fast", describe: bool = False, log: Log | None = None
     ) -> None:
-        from vgi_fast.worker.calls import BUILTINS, HANDLERS
+        from vgi_fast.worker.calls import BUILTINS, HANDLERS, RECORD_HANDLERS
+        from vgi_fast.worker.executions import Executions
 
         self.registry = registry
         self.name = name
@@ -74,6 +91,8 @@ class Service:
         self.server_id = os.urandom(6).hex()
         self.tracer = _tracer()
         self.handlers: dict[str, Callable[[Call, dict[str, Any]], bytes | Reply | None]] = HANDLERS
+        self.record_handlers: dict[str, Callable[[Call, RecordBatch], bytes | Reply | None]] = RECORD_HANDLERS
+        """Of methods whose record is read in place."""
         self.builtins = BUILTINS
         self.invocations = InvocationCache(self._candidates)
         self.prepare: Callable[[], None] | None = None
@@ -81,6 +100,17 @@ class Service:
         self._attaches: dict[bytes, AttachData] = {}
         self.replies: dict[Any, Reply] = {}
         """Constant responses, by whatever determines them."""
+        self.executions = Executions(self._aggregates)
+        self.partitions: OrderedDict[tuple[bytes, int], Any] = OrderedDict()
+        self.templates: dict[Any, tuple[bytes, bytes]] = {}
+        self.swept = 0.0
+
+    def end(self) -> None:
+        """At the end of the process: nothing stays that the clients are done with."""
+        if self.executions.used:
+            from vgi_fast.worker.calls.aggregate import sweep
+
+            sweep(self, 0.0)
 
     def renew(self) -> None:
         """In a forked process: an identifier of its own, and the environment that it was given."""
@@ -90,6 +120,10 @@ class Service:
     def _candidates(self, request: Mapping[str, Any]) -> list[FunctionSpec]:
         attach = request["attach_opaque_data"]
         catalog = self.interface(self.open_attach(attach), "bind").catalog.name if attach else None
+        return self.registry.find(catalog, request["schema_name"], request["function_type"], request["function_name"])
+
+    def _aggregates(self, request: Mapping[str, Any], attach: bytes | None, method: str) -> list[FunctionSpec]:
+        catalog = self.interface(self.open_attach(attach), method).catalog.name if attach else None
         return self.registry.find(catalog, request["schema_name"], request["function_type"], request["function_name"])
 
     def seal_attach(self, attach: AttachData, auth: CallerIdentity) -> bytes:
@@ -126,7 +160,18 @@ class Service:
 class Call:
     """One request being answered."""
 
-    __slots__ = ("_request_id", "auth", "generation", "log", "log_schema", "metadata", "method", "pending", "session")
+    __slots__ = (
+        "_request_id",
+        "auth",
+        "generation",
+        "log",
+        "log_schema",
+        "metadata",
+        "method",
+        "pending",
+        "pledge",
+        "session",
+    )
 
     def __init__(self, session: Session, method: Method, metadata: dict[bytes, bytes], generation: int) -> None:
         self.session = session
@@ -139,6 +184,8 @@ class Call:
         self.pending: list[dict[bytes, bytes]] | None = [] if method.is_stream else None
         """Logs of an init, which wait for its success (section 4.2 of the RPC document)."""
         self._request_id: str | None = ""
+        self.pledge: Pledge | None = None
+        """What has to know whether the client got the answer."""
 
     @property
     def service(self) -> Service:
@@ -260,6 +307,7 @@ class Session:
         error_schema = empty_schema()
         name = "?"
         failure: Exception | None = None
+        call: Call | None = None
         try:
             name = _method_name(metadata)
             builtin = self.service.builtins.get(name)
@@ -273,19 +321,27 @@ class Session:
             if not method.is_stream:
                 error_schema = method.result
             versions.check_protocol_version(metadata.get(keys.PROTOCOL_VERSION), generation)
-            row = _parameters(method, batch)
-            del batch
-            self.input.release()
-            handler = self.service.handlers.get(name)
-            if handler is None:
-                raise MethodNotImplementedError(f"Method '{name}' is not implemented by this worker")
             call = Call(self, method, metadata, generation)
-            answer = handler(call, row)
+            in_place = self.service.record_handlers.get(name)
+            if in_place is not None:
+                answer = in_place(call, _record(method, batch))
+            else:
+                row = _parameters(method, batch)
+                del batch
+                self.input.release()
+                handler = self.service.handlers.get(name)
+                if handler is None:
+                    raise MethodNotImplementedError(f"Method '{name}' is not implemented by this worker")
+                answer = handler(call, row)
             if not method.is_stream:
                 self.answer_through_memory(metadata)
                 self._send(method, answer)
+                if call.pledge is not None:
+                    call.pledge.answered()
         except Exception as error:
             failure = error
+            if call is not None and call.pledge is not None:
+                call.pledge.unanswered()
             self.fail(error, error_schema)
             self._may_be_abandoned = name == "init"
         if self.shared_memory is not None:
@@ -383,6 +439,16 @@ def _parameters(method: Method, batch: RecordBatch) -> dict[str, Any]:
         if row[field.name] is None and not field.nullable:
             raise TypeMismatchError(f"{method.name}() parameter '{field.name}' is not optional but got None")
     return row
+
+
+def _record(method: Method, batch: RecordBatch) -> RecordBatch:
+    """The nested request, where it lies."""
+    if not batch.schema.equals(method.params):
+        _check_parameters(method, batch.schema)
+    record = nested(batch)
+    if record is None:
+        raise TypeMismatchError(f"{method.name}() parameter 'request' is not optional but got None")
+    return record
 
 
 def _check_parameters(method: Method, given: Schema) -> None:

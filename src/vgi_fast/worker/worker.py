@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, is_object, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
+from vgi_fast.functions.aggregate import AggregateRegistrar
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
@@ -168,6 +169,11 @@ class Worker:
         self._registry.add(catalog, schema or catalog.default_schema, data_table(name, data, **options))
         self._service = None
 
+    @property
+    def aggregate(self) -> AggregateRegistrar:
+        """As the free-standing ``aggregate``, and registers at once."""
+        return AggregateRegistrar(self._add_spec)
+
     def register_ufunc(self, name: str, ufunc: Any, types: str, **options: Any) -> None:
         """A NumPy ufunc as scalar function: ``register_ufunc("hypot", np.hypot, "float64, float64 -> float64")``.
 
@@ -243,6 +249,7 @@ class Worker:
             Session(service, connection).run()
         finally:
             connection.close()
+            service.end()
 
     def _listen(self, options: Options) -> int:
         """Serve a socket until it was idle for long enough, or, in several processes, until a signal: its number."""
@@ -265,6 +272,7 @@ class Worker:
         # Only the main thread gets to know of signals.
         if is_single or current_thread() is not main_thread():
             sockets.serve(listener, options.idle_timeout_s, lambda connection: Session(service, connection).run())
+            service.end()
             return 0
         from vgi_fast.pool.supervisor import Supervisor
 

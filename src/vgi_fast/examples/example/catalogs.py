@@ -4,11 +4,13 @@ from typing import Final
 
 from vgi_fast import Catalog, CatalogInterface, CatalogSchema
 from vgi_fast.examples.example import (
+    aggregates,
     arithmetic,
     cacheable,
     filters,
     geometry,
     narrow_bind,
+    nesting,
     partitioned,
     partitions,
     probes,
@@ -38,6 +40,8 @@ EXAMPLE: Final = tables.ExampleCatalog(
                     *session.FUNCTIONS,
                     *cacheable.FUNCTIONS,
                     *tensors.FUNCTIONS,
+                    *aggregates.FUNCTIONS,
+                    *nesting.FUNCTIONS,
                     *sequences.FUNCTIONS,
                     *scans.FUNCTIONS,
                     *partitioned.FUNCTIONS,
@@ -50,7 +54,7 @@ EXAMPLE: Final = tables.ExampleCatalog(
             ),
             CatalogSchema(
                 "data",
-                functions=probes.DATA_FUNCTIONS,
+                functions=[*probes.DATA_FUNCTIONS, *aggregates.DATA_FUNCTIONS],
                 tables=tables.TABLES,
                 views=tables.DATA_VIEWS,
                 indexes=tables.INDEXES,
@@ -59,7 +63,7 @@ EXAMPLE: Final = tables.ExampleCatalog(
         ],
         settings=session.SETTINGS,
         secret_types=session.SECRET_TYPES,
-        global_functions=["global_scalar", "global_table"],
+        global_functions=["global_scalar", "global_agg", "global_table"],
         global_function_prefix="vgi_example",
         comment="Example VGI catalog for testing",
         tags={"source": "vgi-fixture-worker", "version": "1"},

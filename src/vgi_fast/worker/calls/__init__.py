@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.worker.calls import bind, builtin, catalog, planning, stream
+from vgi_fast.worker.calls import aggregate, bind, builtin, catalog, planning, stream, streaming
 
 if TYPE_CHECKING:
     from vgi_fast.worker.dispatch import Call, Reply
@@ -59,4 +59,5 @@ HANDLERS = {
     **planning.HANDLERS,
     **stream.HANDLERS,
 }
+RECORD_HANDLERS = {**aggregate.HANDLERS, **streaming.HANDLERS}
 BUILTINS = builtin.BUILTINS
