@@ -42,6 +42,7 @@ from vgi_fast.functions.context import (
     Projection,
     TableCardinality,
 )
+from vgi_fast.functions.inout import TableInOutFunction, TableInOutGenerator, table_in_out
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -61,7 +62,7 @@ from vgi_fast.functions.markers import (
     UInt64,
     Utf8,
 )
-from vgi_fast.functions.output import OutputCollector
+from vgi_fast.functions.output import ExchangeCollector, OutputCollector, RowsOf
 from vgi_fast.functions.parameters import (
     AnyArrow,
     AnyArrowValue,
@@ -75,6 +76,7 @@ from vgi_fast.functions.parameters import (
     Setting,
     TableInput,
 )
+from vgi_fast.functions.row_transform import RowTransformFunction, row_transform
 from vgi_fast.functions.scalar import ScalarFunction, scalar
 from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample
@@ -114,16 +116,17 @@ __all__ = [
     "DataType",
     "Date",
     "DefinitionError",
+    "ExchangeCollector",
     "Field",
     "Float32",
     "Float64",
     "FunctionExample",
     "GlobalInitResponse",
     "InitParams",
-    "Int8",
     "Int16",
     "Int32",
     "Int64",
+    "Int8",
     "InternalError",
     "Level",
     "MethodNotImplementedError",
@@ -139,6 +142,8 @@ __all__ = [
     "RemoteError",
     "Returns",
     "RowCountMismatchError",
+    "RowTransformFunction",
+    "RowsOf",
     "ScalarFunction",
     "Schema",
     "SchemaValidationError",
@@ -152,14 +157,16 @@ __all__ = [
     "TableCardinality",
     "TableFunction",
     "TableFunctionGenerator",
+    "TableInOutFunction",
+    "TableInOutGenerator",
     "TableInput",
     "Timestamp",
     "TransportError",
     "TypeMismatchError",
-    "UInt8",
     "UInt16",
     "UInt32",
     "UInt64",
+    "UInt8",
     "UnionValue",
     "Utf8",
     "VersionError",
@@ -167,6 +174,8 @@ __all__ = [
     "Worker",
     "bind_fixed_schema",
     "init_single_worker",
+    "row_transform",
     "scalar",
     "table",
+    "table_in_out",
 ]

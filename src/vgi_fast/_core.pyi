@@ -342,6 +342,12 @@ def serve_producer(
 def plain_batch(schema: Schema, columns: dict[str, Any]) -> RecordBatch | None:
     """A batch over NumPy columns that are already as declared; None where any needs a closer look."""
 
+def reshape(batch: RecordBatch, schema: Schema, positions: Sequence[int] | None = None) -> RecordBatch | None:
+    """The columns at ``positions`` (all by default) under ``schema``, zero-copy; None where a type differs.
+
+    Names are not compared, and the batch's metadata is dropped.
+    """
+
 def load_numpy() -> None:
     """Import NumPy now, which the first array would otherwise wait for."""
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import scalar, table
+from vgi_fast.functions import inout, row_transform, scalar, table
 from vgi_fast.functions.annotations import NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Registry", "specs_of"]
 
@@ -19,6 +19,15 @@ __all__ = ["Registry", "specs_of"]
 _KINDS: Final = {"SCALAR": ("scalar",), "TABLE": ("table",), "TABLE_BUFFERING": ("table",), "AGGREGATE": ("aggregate",)}
 
 _COUNT_KEYS: Final = {"scalar": "scalar_function", "table": "table_function", "aggregate": "aggregate_function"}
+
+_CLASS_SPECS: Final[tuple[tuple[type, Callable[[Any], FunctionSpec]], ...]] = (
+    (scalar.ScalarFunction, scalar.class_spec),
+    (table.TableFunctionGenerator, table.class_spec),
+    (row_transform.RowTransformFunction, row_transform.row_transform_class_spec),
+    (inout.TableInOutGenerator, inout.in_out_class_spec),
+    (inout.TableInOutFunction, inout.in_out_class_spec),
+)
+"""The bases of function classes, the more special first."""
 
 Key = tuple[str, str, str, str]
 
@@ -146,17 +155,17 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     if isinstance(source, FunctionSpec):
         return (source,)
     if isinstance(source, type):
-        if issubclass(source, scalar.ScalarFunction):
-            return (scalar.class_spec(source),)
-        if issubclass(source, table.TableFunctionGenerator):
-            return (table.class_spec(source),)
+        for base, class_spec in _CLASS_SPECS:
+            if issubclass(source, base):
+                return (class_spec(source),)
     found = attached_specs(source)
     if found:
         return found
     shown = getattr(source, "__name__", None) or repr(source)
     raise DefinitionError(
         f"{shown} is not a function of a worker",
-        hint="decorate it with @scalar or @table, or derive a class from ScalarFunction or TableFunctionGenerator",
+        hint="decorate it with @scalar, @table, @table_in_out or @row_transform, or derive a class from one of "
+        + ", ".join(base.__name__ for base, _ in _CLASS_SPECS),
     )
 
 

@@ -14,7 +14,7 @@ from vgi_fast.wire import keys, records
 from vgi_fast.wire.arrow import Field, Schema, empty_schema, type_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from vgi_fast.functions.context import BindParams
     from vgi_fast.functions.secrets import SecretValues
@@ -67,6 +67,7 @@ class FunctionOptions:
         "comment",
         "description",
         "examples",
+        "extra",
         "max_workers",
         "name",
         "null_handling",
@@ -81,8 +82,12 @@ class FunctionOptions:
         "tags",
     )
 
-    def __init__(self, where: str, given: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, given: Mapping[str, Any], kind_options: Iterable[str] = ()) -> None:
+        """``kind_options`` are accepted besides those of all kinds; they are kept as given in ``extra``."""
+        self.extra = {name: given[name] for name in kind_options if given.get(name) is not None}
         for name in given:
+            if name in kind_options:
+                continue
             if name in _NOT_YET:
                 value = given[name]
                 if getattr(value, "name", value) not in _SWITCHED_OFF and value not in ([], ()):
@@ -120,7 +125,7 @@ class FunctionOptions:
         self.cardinality = given.get("cardinality")
 
 
-_ACCEPTED: Final = frozenset({*FunctionOptions.__slots__, "preserves_order", "output_type"})
+_ACCEPTED: Final = frozenset({*FunctionOptions.__slots__} - {"extra"} | {"preserves_order", "output_type"})
 META_ATTRIBUTES: Final = frozenset({*_ACCEPTED, *_NOT_YET})
 
 

@@ -16,6 +16,7 @@ from vgi_fast._core import (
     encode_stream,
     load_numpy,
     plain_batch,
+    reshape,
     set_validation,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "encode_stream",
     "load_numpy",
     "plain_batch",
+    "reshape",
     "schema_from_bytes",
     "set_validation",
     "type_named",

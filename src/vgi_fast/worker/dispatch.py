@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vgi_fast.transports.base import Connection
     from vgi_fast.wire.arrow import ScalarPlan
     from vgi_fast.wire.methods import Method
+    from vgi_fast.worker.calls.inout import Substream
 
 __all__ = ["Call", "Reply", "Service", "Session"]
 
@@ -155,6 +156,8 @@ class Session:
         self.output = connection.output
         self.plans: dict[Invocation, tuple[ScalarPlan, Schema]] = {}
         """Plans of scalar calls that can be used again; a plan serves one thread."""
+        self.substream: Substream | None = None
+        """Of a table-in-out function, between its two phases."""
         self._may_be_abandoned = False
         self._lost = False
 

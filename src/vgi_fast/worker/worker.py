@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
+from vgi_fast.functions.inout import in_out_spec
+from vgi_fast.functions.row_transform import row_transform_spec
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from vgi_fast.catalog.descriptors import SecretType, SettingSpec
+    from vgi_fast.functions.inout import InOutOptions
     from vgi_fast.functions.scalar import ScalarOptions
     from vgi_fast.functions.spec import FunctionSpec
     from vgi_fast.functions.table import TableOptions
@@ -128,6 +131,31 @@ class Worker:
             return function
 
         return decorate if function is None else decorate(_function(function, "table"))
+
+    @overload
+    def table_in_out(self, function: F, /) -> F: ...
+    @overload
+    def table_in_out(self, /, **options: Unpack[InOutOptions]) -> Callable[[F], F]: ...
+    def table_in_out(self, function: Any = None, /, **options: Any) -> Any:
+        """As the free-standing ``@table_in_out``, and registers at once."""
+        return self._registering(in_out_spec, "table_in_out", function, options)
+
+    @overload
+    def row_transform(self, function: F, /) -> F: ...
+    @overload
+    def row_transform(self, /, **options: Unpack[InOutOptions]) -> Callable[[F], F]: ...
+    def row_transform(self, function: Any = None, /, **options: Any) -> Any:
+        """As the free-standing ``@row_transform``, and registers at once."""
+        return self._registering(row_transform_spec, "row_transform", function, options)
+
+    def _registering(self, make: Callable[[Any, Any], FunctionSpec], name: str, function: Any, options: Any) -> Any:
+        def decorate(function: F) -> F:
+            spec = make(function, options)
+            self._add_spec(spec)
+            attach_spec(function, spec)
+            return function
+
+        return decorate if function is None else decorate(_function(function, name))
 
     def register_ufunc(self, name: str, ufunc: Any, types: str, **options: Any) -> None:
         """A NumPy ufunc as scalar function: ``register_ufunc("hypot", np.hypot, "float64, float64 -> float64")``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vgi_fast.functions.inout import TableInOutSpec
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.bind import bind_params
@@ -17,7 +18,7 @@ def cardinality(call: Call, row: dict[str, Any]) -> bytes | Reply:
     invocation = call.service.invocations.understand(request["bind_call"], call.generation)
     spec = invocation.spec
     encode = records.TABLE_FUNCTION_CARDINALITY_RESPONSE.encode
-    if not isinstance(spec, TableSpec):
+    if not isinstance(spec, (TableSpec, TableInOutSpec)):
         return call.reply(None, lambda: encode({}, call.generation))
     answer = spec.cardinality(bind_params(call, invocation))
     return encode({"estimate": answer.estimate, "max": answer.max}, call.generation)

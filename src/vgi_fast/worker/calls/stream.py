@@ -18,6 +18,8 @@ from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire.arrow import schema_from_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vgi_fast._core import ScalarPlan, Schema
     from vgi_fast.functions.invocation import Invocation
     from vgi_fast.functions.output import Producer
@@ -25,29 +27,32 @@ if TYPE_CHECKING:
 
 _ID_BYTES = 16
 _MAX_PLANS = 64
-_SUPPORTED_PHASES = (None, "")
+_NO_PHASE = (None, "")
 
 
 def init(call: Call, row: dict[str, Any]) -> None:
     """What is raised here becomes the init failure; afterwards errors belong to the output stream."""
     request, invocation = call.service.invocations.understand_init(row["request"], call.generation)
-    if request["phase"] not in _SUPPORTED_PHASES:
-        raise ProtocolError(f"{invocation.spec.where} has no phase '{request['phase']}'")
-    params = _params(call, invocation, request)
     spec = invocation.spec
+    phases, serve = PHASED.get(type(spec), (_NO_PHASE, None))
+    if request["phase"] not in phases:
+        raise ProtocolError(f"{spec.where} has no phase '{request['phase']}'")
+    if serve is not None:
+        return serve(call, request, invocation)
+    params = stream_params(call, invocation, request)
     if isinstance(spec, ScalarSpec):
         plan, input_schema = _scalar_plan(call.session, spec, invocation, params)
-        _send_header(call, params.execution_id, GlobalInitResponse())
+        send_header(call, params.execution_id, GlobalInitResponse())
         _serve_scalar(call, plan, input_schema, params.output_schema)
     elif isinstance(spec, TableSpec):
         response, producer = spec.start(params, invocation.values)
-        _send_header(call, params.execution_id, response)
-        _serve_producer(call, producer, params.output_schema)
+        send_header(call, params.execution_id, response)
+        serve_producer_stream(call, producer, params.output_schema)
     else:
         raise ProtocolError(f"{spec.where} cannot be streamed")
 
 
-def _params(call: Call, invocation: Invocation, request: dict[str, Any]) -> ProcessParams[Any]:
+def stream_params(call: Call, invocation: Invocation, request: dict[str, Any]) -> ProcessParams[Any]:
     spec = invocation.spec
     params: ProcessParams[Any] = ProcessParams(
         invocation.request,
@@ -95,7 +100,7 @@ def _scalar_plan(
     return plan, input_schema
 
 
-def _send_header(call: Call, execution_id: bytes, response: GlobalInitResponse) -> None:
+def send_header(call: Call, execution_id: bytes, response: GlobalInitResponse) -> None:
     """Logs of the init, then the header, as one complete stream."""
     assert call.method.header is not None
     output = call.session.output
@@ -142,11 +147,11 @@ def _serve_scalar(call: Call, plan: ScalarPlan, input_schema: Schema, output_sch
     except Exception as error:
         session.fail(error, output_schema)
     else:
-        _end_output(session, output_schema)
+        end_output(session, output_schema)
     session.drain()
 
 
-def _serve_producer(call: Call, producer: Producer, schema: Schema) -> None:
+def serve_producer_stream(call: Call, producer: Producer, schema: Schema) -> None:
     session = call.session
     call.begin_stream(schema)
     try:
@@ -155,10 +160,10 @@ def _serve_producer(call: Call, producer: Producer, schema: Schema) -> None:
         except Exception as error:
             session.fail(error, schema)
         else:
-            _end_output(session, schema)
+            end_output(session, schema)
         session.drain()
     finally:
-        _quietly(session, producer.close)
+        quietly(session, producer.close)
 
 
 def _produce(session: Session, producer: Producer, schema: Schema) -> None:
@@ -166,10 +171,10 @@ def _produce(session: Session, producer: Producer, schema: Schema) -> None:
     if session.input.read_schema() is None:
         return
     if serve_producer(session.input, session.output, schema, producer.next):
-        _quietly(session, producer.cancel)
+        quietly(session, producer.cancel)
 
 
-def _end_output(session: Session, schema: Schema) -> None:
+def end_output(session: Session, schema: Schema) -> None:
     output = session.output
     if not output.open:
         output.schema(schema)
@@ -177,12 +182,15 @@ def _end_output(session: Session, schema: Schema) -> None:
     output.flush()
 
 
-def _quietly(session: Session, hook: Any) -> None:
+def quietly(session: Session, hook: Any) -> None:
     """Hooks at the end of a stream are best effort: the client is no longer interested."""
     try:
         hook()
     except Exception as error:
         session.service.log.write("WARNING", "vgi.worker", f"{type(error).__name__} in a stream's last hook: {error}")
 
+
+PHASED: dict[type, tuple[tuple[str | None, ...], Callable[[Call, dict[str, Any], Invocation], None]]] = {}
+"""By kind of function, the phases that an init of it has, and what serves them."""
 
 HANDLERS = {"init": init}
