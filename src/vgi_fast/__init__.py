@@ -29,6 +29,7 @@ from vgi_fast.errors import (
     VersionError,
     VgiError,
 )
+from vgi_fast.functions.buffering import BufferingParams, TableBufferingFunction, table_buffering
 from vgi_fast.functions.context import (
     Arguments,
     BindParams,
@@ -107,6 +108,7 @@ __all__ = [
     "BindParams",
     "BindResponse",
     "Bool",
+    "BufferingParams",
     "CallerIdentity",
     "Catalog",
     "CatalogSchema",
@@ -154,6 +156,7 @@ __all__ = [
     "Setting",
     "SettingSpec",
     "StorageError",
+    "TableBufferingFunction",
     "TableCardinality",
     "TableFunction",
     "TableFunctionGenerator",
@@ -177,5 +180,6 @@ __all__ = [
     "row_transform",
     "scalar",
     "table",
+    "table_buffering",
     "table_in_out",
 ]

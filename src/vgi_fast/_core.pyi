@@ -348,6 +348,39 @@ def reshape(batch: RecordBatch, schema: Schema, positions: Sequence[int] | None 
     Names are not compared, and the batch's metadata is dropped.
     """
 
+@final
+class SpoolWriter:
+    """Appends received batches to a file, which stays the caller's. One thread at a time."""
+
+    def __init__(self, fd: int, size: int = 0) -> None: ...
+    def append(self, data: Buffer, schema: Schema, batch_index: int | None = None) -> bool:
+        """Add the batch of a received stream. False, with nothing added, where it is not of ``schema``."""
+    @property
+    def size(self) -> int: ...
+
+@final
+class SpoolReader:
+    """Iterates over the batches of a spool, zero-copy out of ``data``, such as a memory map."""
+
+    def __init__(self, data: object, schema: Schema) -> None: ...
+    def order(self) -> list[tuple[int, int, int]]:
+        """Batch index (-1 for none), place and rows of each record."""
+    def at_place(self, place: int) -> RecordBatch: ...
+    def __iter__(self) -> SpoolReader: ...
+    def __next__(self) -> RecordBatch: ...
+
+def serve_replay(
+    input: Input,
+    output: Output,
+    schema: Schema,
+    readers: Iterable[SpoolReader],
+    positions: Sequence[int] | None = None,
+) -> bool:
+    """Answer each tick with the next batch of the readers, as it was received unless ``positions`` choose columns.
+
+    Returns True when the client cancelled.
+    """
+
 def load_numpy() -> None:
     """Import NumPy now, which the first array would otherwise wait for."""
 

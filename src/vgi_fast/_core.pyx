@@ -48,3 +48,4 @@ include "_core_parts/stream.pxi"     # Input and Output
 include "_core_parts/kernels.pxi"    # compiled functions over columns
 include "_core_parts/exchange.pxi"   # the scalar plan and the exchange loop
 include "_core_parts/inout.pxi"      # batches under another schema, for table-in-out functions
+include "_core_parts/spool.pxi"      # received batches in files, and their replay

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import inout, row_transform, scalar, table
+from vgi_fast.functions import buffering, inout, row_transform, scalar, table
 from vgi_fast.functions.annotations import NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
@@ -26,6 +26,7 @@ _CLASS_SPECS: Final[tuple[tuple[type, Callable[[Any], FunctionSpec]], ...]] = (
     (row_transform.RowTransformFunction, row_transform.row_transform_class_spec),
     (inout.TableInOutGenerator, inout.in_out_class_spec),
     (inout.TableInOutFunction, inout.in_out_class_spec),
+    (buffering.TableBufferingFunction, buffering.buffering_class_spec),
 )
 """The bases of function classes, the more special first."""
 
@@ -164,8 +165,8 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     shown = getattr(source, "__name__", None) or repr(source)
     raise DefinitionError(
         f"{shown} is not a function of a worker",
-        hint="decorate it with @scalar, @table, @table_in_out or @row_transform, or derive a class from one of "
-        + ", ".join(base.__name__ for base, _ in _CLASS_SPECS),
+        hint="decorate it with @scalar, @table, @table_in_out, @row_transform or @table_buffering, or derive a class "
+        f"from one of {', '.join(base.__name__ for base, _ in _CLASS_SPECS)}",
     )
 
 

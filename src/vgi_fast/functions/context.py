@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vgi_fast.functions.arguments import GivenArguments
+    from vgi_fast.storage import BoundStorage
     from vgi_fast.wire.arrow import DataType, Schema
 
 __all__ = [
@@ -223,6 +224,13 @@ class BindParams(Generic[TArgs]):
         """Types of the input columns, in order."""
         return self.input_schema.types if self.input_schema is not None else []
 
+    @property
+    def attach_storage(self) -> BoundStorage:
+        """What all calls of this ATTACH share; it outlives them."""
+        from vgi_fast.storage import BoundStorage, attach_scope, default_storage
+
+        return BoundStorage(default_storage(), b"", scope=attach_scope(self.attach_opaque_data or b""))
+
     def client_log(self, level: str, message: str, **extra: Any) -> None:
         self.log(level, message, **extra)
 
@@ -254,6 +262,13 @@ class InitParams(BindParams[TArgs]):
     bind_opaque_data: bytes | None
     init_opaque_data: bytes | None
     substream_id: bytes | None
+
+    @property
+    def storage(self) -> BoundStorage:
+        """What all processes of this execution share."""
+        from vgi_fast.storage import BoundStorage, default_storage
+
+        return BoundStorage(default_storage(), self.execution_id)
 
 
 class ProcessParams(InitParams[TArgs]):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vgi_fast.transports.base import Connection
     from vgi_fast.wire.arrow import ScalarPlan
     from vgi_fast.wire.methods import Method
+    from vgi_fast.worker.calls.buffering import Execution
     from vgi_fast.worker.calls.inout import Substream
 
 __all__ = ["Call", "Reply", "Service", "Session"]
@@ -94,7 +95,18 @@ class Service:
 class Call:
     """One request being answered."""
 
-    __slots__ = ("_request_id", "auth", "generation", "log", "log_schema", "metadata", "method", "pending", "session")
+    __slots__ = (
+        "_request_id",
+        "auth",
+        "generation",
+        "log",
+        "log_schema",
+        "metadata",
+        "method",
+        "pending",
+        "request_blob",
+        "session",
+    )
 
     def __init__(self, session: Session, method: Method, metadata: dict[bytes, bytes], generation: int) -> None:
         self.session = session
@@ -106,6 +118,8 @@ class Call:
         self.log_schema = method.result
         self.pending: list[dict[bytes, bytes]] | None = [] if method.is_stream else None
         """Logs of an init, which wait for its success (section 4.2 of the RPC document)."""
+        self.request_blob = b""
+        """Of an init, as it was received."""
         self._request_id: str | None = ""
 
     @property
@@ -158,13 +172,23 @@ class Session:
         """Plans of scalar calls that can be used again; a plan serves one thread."""
         self.substream: Substream | None = None
         """Of a table-in-out function, between its two phases."""
+        self.execution: Execution | None = None
+        """Of a table-buffering function, while this connection fills it."""
         self._may_be_abandoned = False
         self._lost = False
+
+    def keep(self, execution: Execution | None) -> None:
+        """The execution whose calls are expected next; the one before lets go of its files."""
+        if self.execution is not None:
+            self.execution.pause()
+        self.execution = execution
 
     def run(self) -> None:
         """Returns when the peer has left or has sent something that is not a request."""
         try:
             while self.serve_one():
+                if self.execution is not None and not self.input.wait(_IDLE_MS):
+                    self.execution.pause()
                 if self.service.prepare is not None and not self.input.wait(_IDLE_MS):
                     # Another session may have taken it during the wait.
                     prepare, self.service.prepare = self.service.prepare, None
@@ -172,6 +196,8 @@ class Session:
                         prepare()
         except TransportError:
             self.output.discard()
+        finally:
+            self.keep(None)
 
     def serve_one(self) -> bool:
         """Serve one request; False at the end of the connection."""

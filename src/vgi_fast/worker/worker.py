@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
+from vgi_fast.functions.buffering import buffering_spec
 from vgi_fast.functions.inout import in_out_spec
 from vgi_fast.functions.row_transform import row_transform_spec
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from vgi_fast.catalog.descriptors import SecretType, SettingSpec
+    from vgi_fast.functions.buffering import BufferingOptions
     from vgi_fast.functions.inout import InOutOptions
     from vgi_fast.functions.scalar import ScalarOptions
     from vgi_fast.functions.spec import FunctionSpec
@@ -147,6 +149,14 @@ class Worker:
     def row_transform(self, function: Any = None, /, **options: Any) -> Any:
         """As the free-standing ``@row_transform``, and registers at once."""
         return self._registering(row_transform_spec, "row_transform", function, options)
+
+    @overload
+    def table_buffering(self, function: F, /) -> F: ...
+    @overload
+    def table_buffering(self, /, **options: Unpack[BufferingOptions]) -> Callable[[F], F]: ...
+    def table_buffering(self, function: Any = None, /, **options: Any) -> Any:
+        """As the free-standing ``@table_buffering``, and registers at once."""
+        return self._registering(buffering_spec, "table_buffering", function, options)
 
     def _registering(self, make: Callable[[Any, Any], FunctionSpec], name: str, function: Any, options: Any) -> Any:
         def decorate(function: F) -> F:

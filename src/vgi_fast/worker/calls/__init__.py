@@ -6,8 +6,8 @@ A handler takes the call and its parameters by name, and gives the bytes of the 
 
 from __future__ import annotations
 
-from vgi_fast.worker.calls import bind, builtin, catalog, inout, planning, stream
+from vgi_fast.worker.calls import bind, buffering, builtin, catalog, inout, planning, stream
 
-HANDLERS = {**catalog.HANDLERS, **bind.HANDLERS, **planning.HANDLERS, **stream.HANDLERS}
-stream.PHASED.update(inout.PHASED)
+HANDLERS = {**catalog.HANDLERS, **bind.HANDLERS, **planning.HANDLERS, **stream.HANDLERS, **buffering.HANDLERS}
+stream.PHASED.update({**inout.PHASED, **buffering.PHASED})
 BUILTINS = builtin.BUILTINS

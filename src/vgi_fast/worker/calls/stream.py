@@ -8,7 +8,7 @@ take the next request.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vgi_fast._core import RecordBatch, encode_stream, serve_exchange, serve_producer
 from vgi_fast.errors import ProtocolError
@@ -32,6 +32,7 @@ _NO_PHASE = (None, "")
 
 def init(call: Call, row: dict[str, Any]) -> None:
     """What is raised here becomes the init failure; afterwards errors belong to the output stream."""
+    call.request_blob = row["request"]
     request, invocation = call.service.invocations.understand_init(row["request"], call.generation)
     spec = invocation.spec
     phases, serve = PHASED.get(type(spec), (_NO_PHASE, None))
@@ -52,9 +53,17 @@ def init(call: Call, row: dict[str, Any]) -> None:
         raise ProtocolError(f"{spec.where} cannot be streamed")
 
 
-def stream_params(call: Call, invocation: Invocation, request: dict[str, Any]) -> ProcessParams[Any]:
+P = TypeVar("P", bound="ProcessParams[Any]")
+
+
+def stream_params(
+    call: Call,
+    invocation: Invocation,
+    request: dict[str, Any],
+    kind: type[P] = ProcessParams,  # type: ignore[assignment]
+) -> P:
     spec = invocation.spec
-    params: ProcessParams[Any] = ProcessParams(
+    params = kind(
         invocation.request,
         spec.make_args(invocation.values),
         invocation.given,
