@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from vgi_fast._core import RecordBatch, SpoolReader, SpoolWriter, decode_stream, encode_stream
 from vgi_fast.errors import ArgumentError, SchemaValidationError, StorageError
-from vgi_fast.storage import execution_scope
+from vgi_fast.storage import default_storage, execution_scope
 from vgi_fast.storage.mapped import MappedStorage
 from vgi_fast.storage.paths import STATE_DIR_VARIABLE, private_directory
 
@@ -30,14 +30,18 @@ _NAMESPACE: Final = b"_vgi/buffering_input"
 _INDEX_BYTES: Final = 8
 
 
-def open_spool(storage: Storage, execution_id: bytes, schema: Schema, *, ordered: bool) -> Spool:
+def open_spool(execution_id: bytes, schema: Schema, *, ordered: bool) -> Spool:
     """``ordered`` gives the batches by their index."""
+    storage = default_storage()
     kind = FileSpool if isinstance(storage, MappedStorage) else ItemSpool
     return kind(storage, execution_id, schema, ordered)
 
 
 class Spool:
     """Common to both: the batches of ``schema``, one stream each."""
+
+    holds_frames = False
+    """There are readers of batches as they were received."""
 
     def __init__(self, storage: Storage, execution_id: bytes, schema: Schema, ordered: bool) -> None:
         self.storage = storage
@@ -55,12 +59,17 @@ class Spool:
     def parts(self) -> list[bytes]:
         return [self.execution_id]
 
+    def readers(self, part: bytes | None = None) -> list[SpoolReader]:
+        raise NotImplementedError
+
     def pause(self) -> None:
         """Nothing is appended for a while: hold nothing that a removal would have to wait for."""
 
 
 class FileSpool(Spool):
     """A file for each writer."""
+
+    holds_frames = True
 
     def __init__(self, storage: Storage, execution_id: bytes, schema: Schema, ordered: bool) -> None:
         super().__init__(storage, execution_id, schema, ordered)

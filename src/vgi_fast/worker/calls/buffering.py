@@ -13,18 +13,18 @@ from vgi_fast._core import decode_stream, serve_replay
 from vgi_fast.errors import ProtocolError, StorageError
 from vgi_fast.functions.buffering import BufferingParams, BufferingSpec
 from vgi_fast.functions.context import GlobalInitResponse
-from vgi_fast.storage import default_storage, execution_scope
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.stream import end_output, quietly, send_header, serve_producer_stream, stream_params
 from vgi_fast.worker.dispatch import Reply
-from vgi_fast.worker.spools import FileSpool, Spool, open_spool, reconciled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vgi_fast._core import RecordBatch
     from vgi_fast.functions.invocation import Invocation
+    from vgi_fast.storage import Storage
     from vgi_fast.worker.dispatch import Call
+    from vgi_fast.worker.spools import Spool
 
 SINK: Final = "TABLE_BUFFERING"
 SOURCE: Final = "TABLE_BUFFERING_FINALIZE"
@@ -33,6 +33,19 @@ _NAMESPACE: Final = b"_vgi/buffering_init"
 _REQUEST: Final = b"request"
 _OPAQUE: Final = b"opaque"
 _ID_BYTES: Final = 16
+
+
+def _spools() -> Any:
+    """Imported when first needed: most workers never are asked to keep anything."""
+    from vgi_fast.worker import spools
+
+    return spools
+
+
+def _scope(execution_id: bytes) -> tuple[bytes, Storage]:
+    from vgi_fast.storage import default_storage, execution_scope
+
+    return execution_scope(execution_id), default_storage()
 
 
 class Execution:
@@ -56,9 +69,7 @@ class Execution:
         self.params: BufferingParams[Any] = stream_params(call, invocation, request, BufferingParams)
         self.params.execution_id = execution_id
         self.params.batch_index = None
-        self.spool: Spool = open_spool(
-            default_storage(), execution_id, invocation.input_schema, ordered=spec.ordered_by_index
-        )
+        self.spool: Spool = _spools().open_spool(execution_id, invocation.input_schema, ordered=spec.ordered_by_index)
         self.params.kept = self.spool
         self.target = spec.target() if spec.owner is not None else None
         self.response = GlobalInitResponse()
@@ -104,11 +115,13 @@ def _publish(call: Call, execution: Execution) -> None:
     pairs = [(_REQUEST, call.request_blob)]
     if execution.response.opaque_data is not None:
         pairs.append((_OPAQUE, execution.response.opaque_data))
-    default_storage().state_put_many(execution_scope(execution.execution_id), _NAMESPACE, pairs)
+    scope, storage = _scope(execution.execution_id)
+    storage.state_put_many(scope, _NAMESPACE, pairs)
 
 
 def _load(call: Call, execution_id: bytes, *, projected: bool = False) -> Execution:
-    blob, opaque = default_storage().state_get_many(execution_scope(execution_id), _NAMESPACE, [_REQUEST, _OPAQUE])
+    scope, storage = _scope(execution_id)
+    blob, opaque = storage.state_get_many(scope, _NAMESPACE, [_REQUEST, _OPAQUE])
     if blob is None:
         raise StorageError(
             f"table_buffering: unknown execution_id {execution_id.hex()} (init never ran or destructor already fired)"
@@ -150,7 +163,7 @@ def process(call: Call, row: dict[str, Any]) -> Reply:
     _, batches = decode_stream(request["input_batch"])
     if len(batches) != 1:
         raise ProtocolError(f"{spec.where}: {len(batches)} batches where one is due")
-    return execution.reply(call, execution.processor(reconciled(batches[0], execution.spool.schema)))
+    return execution.reply(call, execution.processor(_spools().reconciled(batches[0], execution.spool.schema)))
 
 
 def combine(call: Call, row: dict[str, Any]) -> bytes:
@@ -174,7 +187,7 @@ def _source(call: Call, request: dict[str, Any], invocation: Invocation) -> None
     assert isinstance(spec, BufferingSpec)
     schema = params.output_schema
     spool = execution.spool
-    if spec.replays and not spec.ordered_by_index and not spec.options.cache_control and isinstance(spool, FileSpool):
+    if spec.replays and not spec.ordered_by_index and not spec.options.cache_control and spool.holds_frames:
         readers = spool.readers(finalize_state_id)
         send_header(call, execution.execution_id, execution.params.init_response)
         call.begin_stream(schema)
@@ -201,7 +214,8 @@ def destructor(call: Call, row: dict[str, Any]) -> Reply:
     if session.execution is not None and session.execution.execution_id == execution_id:
         session.keep(None)
     if execution_id:
-        quietly(session, lambda: default_storage().execution_clear(execution_scope(execution_id)))
+        scope, storage = _scope(execution_id)
+        quietly(session, lambda: storage.execution_clear(scope))
     encode = records.TABLE_BUFFERING_DESTRUCTOR_RESPONSE.encode
     return call.reply(None, lambda: encode({}, call.generation))
 
