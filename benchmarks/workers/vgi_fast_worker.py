@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vgi_fast import Const, Int64, Worker
+from vgi_fast import Const, Int64, TableBufferingFunction, TableInput, Worker
 
 worker = Worker("example")
 
@@ -25,6 +25,18 @@ def upper_case(value: pa.StringArray) -> pa.StringArray:
 def sequence(count: int, *, batch_size: int = 2048) -> Iterator[dict[str, Int64]]:
     for start in range(0, count, batch_size):
         yield {"n": np.arange(start, min(start + batch_size, count))}
+
+
+@worker.table_in_out(projection_pushdown=True)
+def echo(data: TableInput) -> TableInput:
+    return data
+
+
+class BufferInput(TableBufferingFunction[None]):
+    """Gives the table when all of it was read"""
+
+
+worker.add(BufferInput)
 
 
 if __name__ == "__main__":

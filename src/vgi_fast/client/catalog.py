@@ -156,7 +156,8 @@ class Catalog:
         columns = None if projection is None else _positions(bound.output_schema, projection)
         if table is None:
             return TableCall(bound, calls.producer_batches(bound, columns, **(hints or {})), columns)
-        return TableCall(bound, calls.in_out_batches(bound, table, batch_rows))
+        read = calls.buffered_batches if bound.function.kind == "TABLE_BUFFERING" else calls.in_out_batches
+        return TableCall(bound, read(bound, table, batch_rows, columns), columns)
 
     def bind_table(
         self,
