@@ -376,10 +376,24 @@ def serve_replay(
     readers: Iterable[SpoolReader],
     positions: Sequence[int] | None = None,
 ) -> bool:
-    """Answer each tick with the next batch of the readers, as it was received unless ``positions`` choose columns.
+    """Answer each tick with the next batch of the readers, in turn; True when the client cancelled.
 
-    Returns True when the client cancelled.
+    ``positions`` are the columns to give. Large batches leave as they were received, small ones as one.
     """
+
+@final
+class SpoolCalls:
+    """Unary calls that add a batch each, answered without Python code, as long as one follows the other.
+
+    ``request`` was understood in full; the next ones are equal but for the batch. ``fixed`` are fields of the
+    record inside.
+    """
+
+    def __init__(
+        self, request: RecordBatch, fixed: Mapping[str, Any], writer: SpoolWriter, schema: Schema, reply: bytes
+    ) -> None: ...
+    def serve(self, input: Input, output: Output, idle_ms: int) -> tuple[RecordBatch | None, bool]:
+        """The first request that is another one, or None at the end; True when none came for so long."""
 
 def load_numpy() -> None:
     """Import NumPy now, which the first array would otherwise wait for."""

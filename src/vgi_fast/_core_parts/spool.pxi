@@ -31,10 +31,13 @@ cdef class SpoolWriter:
     def append(self, data, Schema schema not None, batch_index=None):
         """Add the batch of a received stream. False, with nothing added, where it is not of ``schema``."""
         cdef View received = View.of(data)
-        cdef Input source = Input(data)
+        return self.add(Input(data), received.data, received.size, schema, -1 if batch_index is None else batch_index)
+
+    cdef bint add(self, Input source, const uint8_t *data, size_t size, Schema schema, int64_t index) except -1:
+        """``source`` reads the stream that ``data`` holds."""
         cdef Schema given = source.read_schema()
         cdef Table header, compression
-        cdef size_t at, size
+        cdef size_t at, frame
         cdef int64_t rows
         cdef bint plain
         if given is None:
@@ -48,16 +51,16 @@ cdef class SpoolWriter:
         if not slot_table(&source.meta, &source.message, 2, &header):
             malformed("a batch message without a batch")
         rows = slot_i64(&header, 0, 0)
-        at, size = source.start, source.frame_size
+        at, frame = source.start, source.frame_size
         if plain and (slot(&source.message, 4, 4) != NULL or source.v4
                       or slot_table(&source.meta, &header, 3, &compression)):
             plain = False
         if source.next_frame() == FRAME_BATCH:
             malformed("more than one batch where one is due")
         if plain:
-            self.put(source.block.data + at, size, 0, rows, -1 if batch_index is None else batch_index)
+            self.put(source.block.data + at, frame, 0, rows, index)
         else:
-            self.put(received.data, received.size, SPOOL_STREAM, rows, -1 if batch_index is None else batch_index)
+            self.put(data, size, SPOOL_STREAM, rows, index)
         return True
 
     cdef int put(self, const uint8_t *data, size_t size, uint32_t flags, int64_t rows, int64_t index) except -1:
@@ -184,18 +187,173 @@ cdef class SpoolReader:
         return self.__next__()
 
 
+cdef enum:
+    JOINED_BYTES = 240 << 10    # of batches that leave as one; what a pipe of 256 KiB takes at once
+
+
+cdef bint joinable(Schema schema) noexcept:
+    """All columns are flat, of fixed width or of text with 32-bit offsets."""
+    cdef int32_t i
+    for i in range(schema.n_nodes):
+        if schema.plan[i].layout != L_FIXED and schema.plan[i].layout != L_VAR32:
+            return False
+    return schema.n_nodes > 0
+
+
+cdef int put_joined(Output output, Schema schema, list batches, int64_t rows) except -1:
+    """Queue batches as one; all but the last have a multiple of 8 rows."""
+    cdef Encoder e = output.encoder
+    cdef RecordBatch batch = <RecordBatch> batches[0]
+    cdef int n_buffers = e.reserve(schema.plan, batch.nodes.at, schema.n_nodes)
+    cdef size_t slot = e.n_pieces
+    cdef Node *n
+    cdef PlanNode *p
+    cdef int64_t nulls, body, base
+    cdef int64_t j
+    cdef uint8_t *bits
+    cdef int32_t *offsets
+    cdef const int32_t *given
+    cdef int32_t i
+    e.piece(EMPTY, 1)
+    e.keep.append(batches)
+    for i in range(schema.n_nodes):
+        p = schema.plan + i
+        nulls = 0
+        for item in batches:
+            n = (<RecordBatch> item).nodes.at + i
+            if n.buf[0] != NULL:
+                nulls += n.null_count
+        e.numbers[e.n_node_numbers] = rows
+        e.numbers[e.n_node_numbers + 1] = nulls
+        e.n_node_numbers += 2
+        if nulls:
+            bits = e.scratch((rows + 7) >> 3)
+            e.buffer(bits, (rows + 7) >> 3)
+            for item in batches:
+                n = (<RecordBatch> item).nodes.at + i
+                if n.buf[0] == NULL or n.null_count == 0:
+                    memset(bits, 0xFF, (n.length + 7) >> 3)
+                else:
+                    memcpy(bits, n.buf[0], (n.length + 7) >> 3)
+                bits += n.length >> 3
+        else:
+            e.buffer(NULL, 0)
+        if p.layout == L_VAR32:
+            offsets = <int32_t *> e.scratch(4 * (rows + 1))
+            e.buffer(offsets, 4 * (rows + 1))
+            base = 0
+            offsets[0] = 0
+            for item in batches:
+                n = (<RecordBatch> item).nodes.at + i
+                given = <const int32_t *> n.buf[1]
+                for j in range(n.length):
+                    offsets[j + 1] = <int32_t> (given[j + 1] - given[0] + base)
+                if n.length:
+                    base += given[n.length] - given[0]
+                offsets += n.length
+        body = 0
+        e.buffer_numbers[e.n_buffer_numbers] = e.body
+        for item in batches:
+            n = (<RecordBatch> item).nodes.at + i
+            if p.layout == L_FIXED:
+                e.piece(n.buf[1], n.length * p.width)
+                body += n.length * p.width
+            elif n.length:
+                given = <const int32_t *> n.buf[1]
+                e.piece(n.buf[2] + given[0], given[n.length] - given[0])
+                body += given[n.length] - given[0]
+        e.buffer_numbers[e.n_buffer_numbers + 1] = body
+        e.n_buffer_numbers += 2
+        e.piece(EMPTY, -body & 7)
+        e.body += body + (-body & 7)
+    return e.header(e.template(schema, n_buffers, None), slot, rows)
+
+
+@cython.final
+cdef class Replay:
+    """What is left to give of several readers."""
+    cdef list waiting
+    cdef SpoolReader reader
+    cdef Schema schema
+    cdef object positions
+    cdef bint whole             # records of the reader leave as they are
+    cdef bint joins
+
+    cdef bint advance(self) except -1:
+        """To the next record with rows; False at the end."""
+        while True:
+            if self.reader is None:
+                if not self.waiting:
+                    return False
+                self.reader = <SpoolReader?> self.waiting.pop()
+                self.whole = self.positions is None and compatible(self.reader.schema, self.schema)
+            if not self.reader.advance():
+                self.reader = None
+            elif self.reader.record.rows:
+                return True
+
+    cdef RecordBatch shaped(self):
+        cdef RecordBatch batch = <RecordBatch> reshape(self.reader.decode(), self.schema, self.positions)
+        if batch is None:
+            raise TypeMismatchError(f"Output type mismatch. Expected ({self.schema}), got ({self.reader.schema})")
+        return batch
+
+    cdef bint put(self, Output output) except -1:
+        """Queue the next batch, or several small ones as one; False at the end."""
+        cdef list batches = None
+        cdef RecordBatch batch
+        cdef SpoolReader reader
+        cdef int64_t rows
+        cdef size_t size, back
+        if not self.advance():
+            return False
+        if not output.open:
+            output.schema(self.schema)
+        reader = self.reader
+        size = reader.record.size
+        if not self.joins or size >= JOINED_BYTES // 2:
+            if self.whole and not reader.record.flags & SPOOL_STREAM:
+                output.encoder.keep.append(reader)
+                output.encoder.piece(reader.view.data + reader.at, reader.record.size)
+            else:
+                output.put(self.shaped(), None)
+            return True
+        batch = self.shaped()
+        batches = [batch]
+        rows = batch.length
+        while not rows & 7:
+            back = reader.next_at
+            if not reader.advance():
+                self.reader = None
+                break
+            size += reader.record.size
+            if size > JOINED_BYTES:
+                reader.next_at = back
+                break
+            batch = self.shaped()
+            rows += batch.length
+            batches.append(batch)
+        if len(batches) == 1:
+            output.put(<RecordBatch> batches[0], None)
+        else:
+            put_joined(output, self.schema, batches, rows)
+        return True
+
+
 def serve_replay(Input input not None, Output output not None, Schema schema not None, readers, positions=None):
     """Answer each tick with the next batch of the readers, in turn; True when the client cancelled.
 
-    ``positions`` are the columns to give; all of them leave as they were received.
+    ``positions`` are the columns to give. Large batches leave as they were received, small ones as one.
     """
-    cdef SpoolReader reader = None
-    cdef RecordBatch tick, batch
-    cdef list waiting = list(readers)
-    cdef bint whole = positions is None
+    cdef Replay replay = Replay.__new__(Replay)
+    cdef RecordBatch tick
     if not input.open:
         raise ProtocolError("no input stream is open")
-    waiting.reverse()
+    replay.waiting = list(readers)
+    replay.waiting.reverse()
+    replay.schema = schema
+    replay.positions = positions
+    replay.joins = joinable(schema)
     while True:
         tick = None
         tick = input.take_batch()
@@ -203,24 +361,141 @@ def serve_replay(Input input not None, Output output not None, Schema schema not
             return False
         if tick.metadata_ is not None and CANCEL_KEY in tick.metadata_:
             return True
-        while True:
-            if reader is None:
-                if not waiting:
-                    return False
-                reader = <SpoolReader?> waiting.pop()
-                whole = positions is None and compatible(reader.schema, schema)
-            if not reader.advance():
-                reader = None
-            elif reader.record.rows:
-                break
-        if not output.open:
-            output.schema(schema)
-        if whole and not reader.record.flags & SPOOL_STREAM:
-            output.encoder.piece(reader.view.data + reader.at, reader.record.size)
-        else:
-            batch = reader.decode()
-            batch = reshape(batch, schema, positions)
-            if batch is None:
-                raise TypeMismatchError(f"Output type mismatch. Expected ({schema}), got ({reader.schema})")
-            output.put(batch, None)
+        if not replay.put(output):
+            return False
         output.send()
+
+
+@cython.final
+cdef class SpoolCalls:
+    """Unary calls that add a batch each, answered without Python code, as long as one follows the other.
+
+    Made of the first of them, which was understood in full: the next ones have to be equal but for the batch.
+    """
+    cdef Schema outer           # of the requests
+    cdef dict metadata          # of the first, without what may differ
+    cdef Schema inner           # of the record inside
+    cdef dict fixed             # values of the record that stay the same
+    cdef SpoolWriter writer
+    cdef Schema schema
+    cdef bytes reply
+    cdef Input record           # reads the record inside a request
+    cdef Input stream           # reads the batch inside the record
+
+    def __init__(self, RecordBatch request not None, fixed, SpoolWriter writer not None, Schema schema not None,
+                 bytes reply not None):
+        if len(request.schema.fields) != 1 or request.schema.plan[0].layout != L_VAR32:
+            raise ProtocolError("expected one binary column")
+        self.outer = request.schema
+        self.metadata = stable_metadata(request.metadata_)
+        self.fixed = dict(fixed)
+        self.writer = writer
+        self.schema = schema
+        self.reply = reply
+        self.record = Input(b"")
+        self.stream = Input(b"")
+
+    def serve(self, Input input not None, Output output not None, int idle_ms):
+        """(request, idle): the first request that is another one, None at the end, when none came for so long."""
+        cdef RecordBatch request
+        while True:
+            if not input.wait(idle_ms):
+                return None, True
+            if input.read_schema() is None:
+                return None, False
+            request = None
+            request = input.take_batch()
+            input.drain()
+            if request is None:
+                return None, False
+            try:
+                taken = self.take(request)
+            except Exception:
+                taken = False       # whoever takes it next says what is wrong
+            if not taken:
+                return request, False
+            output.raw(self.reply)
+            output.send()
+
+    cdef bint take(self, RecordBatch request) except -1:
+        """False, with nothing done, for any other request."""
+        cdef Node *n
+        cdef const int32_t *offsets
+        cdef RecordBatch row
+        cdef Schema inner
+        cdef Py_ssize_t i
+        cdef Py_ssize_t place = -1
+        cdef Field f
+        if request.schema is not self.outer or request.length != 1 \
+                or not same_metadata(request.metadata_, self.metadata):
+            return False
+        n = request.nodes.at
+        if n.null_count:
+            return False
+        offsets = <const int32_t *> n.buf[1] + n.offset
+        position(self.record, request.nodes, n.buf[2] + offsets[0], offsets[1] - offsets[0])
+        inner = self.record.read_schema()
+        if inner is None:
+            return False
+        row = self.record.take_batch()
+        if row is None or row.length != 1 or self.record.take_batch() is not None:
+            return False
+        for i in range(len(inner.fields)):
+            f = <Field> inner.fields[i]
+            if f.name == "input_batch":
+                place = i
+            elif f.name == "batch_index":
+                if row.nodes.at[inner.tops[i]].null_count != 1:
+                    return False
+            elif f.name in self.fixed:
+                if value_at(f.type, inner.plan + inner.tops[i], row.nodes.at + inner.tops[i], 0) != self.fixed[f.name]:
+                    return False
+        if place < 0 or inner.plan[inner.tops[place]].layout != L_VAR32:
+            return False
+        n = row.nodes.at + inner.tops[place]
+        if n.null_count:
+            return False
+        offsets = <const int32_t *> n.buf[1] + n.offset
+        position(self.stream, request.nodes, n.buf[2] + offsets[0], offsets[1] - offsets[0])
+        return self.writer.add(self.stream, n.buf[2] + offsets[0], offsets[1] - offsets[0], self.schema, -1)
+
+
+cdef int position(Input source, Nodes owner, const uint8_t *data, size_t size) except -1:
+    """Make ``source`` read memory that ``owner`` keeps alive."""
+    cdef Block block
+    if <uintptr_t> data & 7:
+        block = Block.new(size)
+        memcpy(block.data, data, size)
+    else:
+        block = Block.__new__(Block)
+        block.data = <uint8_t *> data
+        block.capacity = size
+        block.owner = owner
+    source.block = block
+    source.start = 0
+    source.end = size
+    source.frame_size = 0
+    source.open = False
+    return 0
+
+
+cdef dict stable_metadata(dict metadata):
+    """Without what differs from request to request and says nothing about it."""
+    return {key: value for key, value in (metadata or {}).items() if key not in VOLATILE_KEYS}
+
+
+cdef bint same_metadata(dict metadata, dict expected) except -1:
+    cdef Py_ssize_t matched = 0
+    if metadata is None:
+        return not expected
+    for key, value in metadata.items():
+        if key in expected:
+            if expected[key] != value:
+                return False
+            matched += 1
+        elif key not in VOLATILE_KEYS:
+            return False
+    return matched == len(expected)
+
+
+cdef frozenset VOLATILE_KEYS = frozenset([b"vgi_rpc.request_id", b"traceparent", b"tracestate"])

@@ -22,6 +22,7 @@ from vgi_fast.worker.log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from vgi_fast._core import SpoolCalls
     from vgi_fast.catalog.descriptors import Catalog
     from vgi_fast.catalog.registry import Registry
     from vgi_fast.functions.context import CallerIdentity
@@ -174,6 +175,10 @@ class Session:
         """Of a table-in-out function, between its two phases."""
         self.execution: Execution | None = None
         """Of a table-buffering function, while this connection fills it."""
+        self.calls: SpoolCalls | None = None
+        """What takes the next calls, if they are like the one before."""
+        self.request: RecordBatch | None = None
+        """The one being answered."""
         self._may_be_abandoned = False
         self._lost = False
 
@@ -186,7 +191,7 @@ class Session:
     def run(self) -> None:
         """Returns when the peer has left or has sent something that is not a request."""
         try:
-            while self.serve_one():
+            while self.serve_one() and self._serve_calls():
                 if self.execution is not None and not self.input.wait(_IDLE_MS):
                     self.execution.pause()
                 if self.service.prepare is not None and not self.input.wait(_IDLE_MS):
@@ -198,6 +203,22 @@ class Session:
             self.output.discard()
         finally:
             self.keep(None)
+
+    def _serve_calls(self) -> bool:
+        """Let the core answer calls that are alike; False at the end of the connection."""
+        while self.calls is not None:
+            calls, self.calls = self.calls, None
+            try:
+                request, idle = calls.serve(self.input, self.output, _IDLE_MS)
+            except ProtocolError as error:
+                self.fail(error, empty_schema())
+                return False
+            if request is None:
+                return idle
+            self._answer(request, request.metadata)
+            if self._lost:
+                return False
+        return True
 
     def serve_one(self) -> bool:
         """Serve one request; False at the end of the connection."""
@@ -231,6 +252,7 @@ class Session:
         error_schema = empty_schema()
         name = "?"
         failure: Exception | None = None
+        self.request = batch
         try:
             name = _method_name(metadata)
             _check_rows(batch, metadata)
@@ -254,6 +276,7 @@ class Session:
             failure = error
             self.fail(error, error_schema)
             self._may_be_abandoned = name == "init"
+        self.request = None  # else its memory could not be used for the next one
         if self.service.log.calls:
             self._report(name, failure, time.perf_counter() - started)
 

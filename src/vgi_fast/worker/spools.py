@@ -42,6 +42,8 @@ class Spool:
 
     holds_frames = False
     """There are readers of batches as they were received."""
+    writer: SpoolWriter | None = None
+    """Of frames, while something was appended recently."""
 
     def __init__(self, storage: Storage, execution_id: bytes, schema: Schema, ordered: bool) -> None:
         self.storage = storage
@@ -77,10 +79,9 @@ class FileSpool(Spool):
         self.folder = storage.folder(self.scope)
         self._path: str | None = None
         self._fd = -1
-        self._writer: SpoolWriter | None = None
 
     def append(self, stream: bytes, batch_index: int | None = None) -> None:
-        writer = self._writer or self._open()
+        writer = self.writer or self._open()
         try:
             if not writer.append(stream, self.schema, batch_index):
                 batch = reconciled(decode_stream(stream)[1][0], self.schema)
@@ -99,8 +100,8 @@ class FileSpool(Spool):
                 self._fd = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | os.O_APPEND)
         except OSError as error:
             raise self._failed(error) from error
-        self._writer = SpoolWriter(self._fd)
-        return self._writer
+        self.writer = SpoolWriter(self._fd)
+        return self.writer
 
     def _failed(self, error: OSError) -> StorageError:
         return StorageError(
@@ -109,8 +110,8 @@ class FileSpool(Spool):
         )
 
     def pause(self) -> None:
-        if self._writer is not None:
-            self._writer = None
+        if self.writer is not None:
+            self.writer = None
             os.close(self._fd)
 
     __del__ = pause

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast._core import decode_stream, serve_replay
+from vgi_fast._core import SpoolCalls, decode_stream, serve_replay
 from vgi_fast.errors import ProtocolError, StorageError
 from vgi_fast.functions.buffering import BufferingParams, BufferingSpec
 from vgi_fast.functions.context import GlobalInitResponse
@@ -157,7 +157,13 @@ def process(call: Call, row: dict[str, Any]) -> Reply:
         raise ProtocolError(f"{spec.where}: a batch arrived without its batch_index")
     if spec.keeps:
         execution.spool.append(request["input_batch"], params.batch_index)
-        return execution.reply(call, execution.execution_id)
+        reply = execution.reply(call, execution.execution_id)
+        writer = execution.spool.writer
+        if writer is not None and params.batch_index is None and not call.service.log.calls:
+            fixed = {name: value for name, value in request.items() if name not in ("input_batch", "batch_index")}
+            assert call.session.request is not None
+            call.session.calls = SpoolCalls(call.session.request, fixed, writer, execution.spool.schema, reply.stream)
+        return reply
     if execution.processor is None:
         execution.processor = spec.processor(execution.target, params)
     _, batches = decode_stream(request["input_batch"])
