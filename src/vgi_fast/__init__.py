@@ -43,6 +43,7 @@ from vgi_fast.functions.context import (
     Projection,
     TableCardinality,
 )
+from vgi_fast.functions.copying import CopyFromFunction, CopyToFunction, copy_from, copy_to, replacing
 from vgi_fast.functions.inout import TableInOutFunction, TableInOutGenerator, table_in_out
 from vgi_fast.functions.markers import (
     AnyColumn,
@@ -115,6 +116,8 @@ __all__ = [
     "ClientLog",
     "Const",
     "ConstParam",
+    "CopyFromFunction",
+    "CopyToFunction",
     "DataType",
     "Date",
     "DefinitionError",
@@ -176,7 +179,10 @@ __all__ = [
     "VgiError",
     "Worker",
     "bind_fixed_schema",
+    "copy_from",
+    "copy_to",
     "init_single_worker",
+    "replacing",
     "row_transform",
     "scalar",
     "table",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import buffering, inout, row_transform, scalar, table
+from vgi_fast.functions import buffering, copying, inout, row_transform, scalar, table
 from vgi_fast.functions.annotations import NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
@@ -27,6 +27,8 @@ _CLASS_SPECS: Final[tuple[tuple[type, Callable[[Any], FunctionSpec]], ...]] = (
     (inout.TableInOutGenerator, inout.in_out_class_spec),
     (inout.TableInOutFunction, inout.in_out_class_spec),
     (buffering.TableBufferingFunction, buffering.buffering_class_spec),
+    (copying.CopyFromFunction, copying.copy_from_class_spec),
+    (copying.CopyToFunction, copying.copy_to_class_spec),
 )
 """The bases of function classes, the more special first."""
 
@@ -69,6 +71,7 @@ class Registry:
         for catalog in self.catalogs.values():
             for name in catalog.global_functions:
                 self.global_function(catalog, name)
+            self.copy_formats(catalog.name)
 
     def delivers_numpy(self) -> bool:
         """Whether any scalar function receives NumPy arrays."""
@@ -86,6 +89,21 @@ class Registry:
         for (in_catalog, in_schema, of_kind, _), overloads in self._functions.items():
             if in_catalog == catalog and in_schema == wanted and kind in (None, of_kind):
                 yield from overloads
+
+    def copy_formats(self, catalog: str) -> dict[str, list[copying.CopyFromSpec | copying.CopyToSpec]]:
+        """Readers and writers by format: at most one for each direction, under one name."""
+        found: dict[str, list[copying.CopyFromSpec | copying.CopyToSpec]] = {}
+        for (in_catalog, _, _, _), overloads in self._functions.items():
+            for spec in overloads:
+                if in_catalog == catalog and isinstance(spec, (copying.CopyFromSpec, copying.CopyToSpec)):
+                    found.setdefault(spec.format_name.lower(), []).append(spec)
+        for format_name, specs in found.items():
+            if len({spec.direction for spec in specs}) != len(specs) or len({spec.name for spec in specs}) != 1:
+                raise DefinitionError(
+                    f"Catalog '{catalog}': format '{format_name}' has {', '.join(spec.where for spec in specs)}",
+                    hint="a format has one reader and one writer at most, which share the name of their functions",
+                )
+        return found
 
     def counts(self, catalog: str, schema: str) -> dict[str, int]:
         """Number of functions by key of ``estimated_object_count``."""

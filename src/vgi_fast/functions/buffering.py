@@ -89,9 +89,11 @@ class Kept(Protocol):
 class BufferingParams(ProcessParams[TArgs]):
     """What is known in each of the phases."""
 
-    __slots__ = ("batch_index", "kept")
+    __slots__ = ("batch_index", "kept", "values")
 
     kept: Kept
+    values: dict[str, Any]
+    """Constant arguments by Python name."""
     batch_index: int | None
     """Place of the batch in the source, for a function that asks for it."""
 

@@ -15,6 +15,7 @@ from vgi_fast.functions import meta
 from vgi_fast.functions.scalar import inject
 from vgi_fast.functions.signature import (
     BY_KEYWORD,
+    NAMED,
     SETTING,
     TABLE,
     Injection,
@@ -44,6 +45,8 @@ __all__ = ["ClassSpec", "FunctionClass", "arguments_class", "class_spec"]
 
 _EARLY: Final = ("on_bind", "on_init", "cardinality", "initial_state", "on_secrets")
 """Hooks that take settings and secrets."""
+_IMPLIED_TABLE: Final = Parameter("data", TABLE, None, ann.BATCH)
+"""Of a class that declares none; its arguments class knows nothing of it."""
 
 
 class FunctionClass(Generic[TArgs, TState]):
@@ -106,7 +109,8 @@ class ClassSpec(FunctionSpec):
             return super().make_args(values)
         if self.args_class is None:
             return None
-        absent = dict.fromkeys(p.python_name for p in self.signature.parameters if p.python_name not in values)
+        declared = [p.python_name for p in self.signature.parameters if p is not _IMPLIED_TABLE]
+        absent = dict.fromkeys(name for name in declared if name not in values)
         return self.args_class(**absent, **own_lists(values))
 
     def target(self) -> Any:
@@ -146,7 +150,7 @@ def class_spec(
 ) -> Any:
     """Spec of a function class, made once. ``kind`` is for error texts; with ``columns`` positions are columns.
 
-    With ``table``, a class without arguments takes a table that is called ``data``.
+    With ``table``, a class without arguments by position takes a table that is called ``data``.
     """
     for known in attached_specs(cls):
         return known
@@ -154,10 +158,12 @@ def class_spec(
     name = str(given.get("name") or meta.default_name(cls))
     where = f"{kind} '{name}' ({cls.__qualname__})"
     args_class = arguments_class(cls, FunctionClass, where)
-    implied = [Slot("data", BY_KEYWORD, Parameter("data", TABLE, None, ann.BATCH))] if table else []
+    implied = [Slot("data", BY_KEYWORD, _IMPLIED_TABLE)] if table else []
     signature = Signature(implied, where)
     if args_class is not None:
         signature = read_arguments_class(args_class, where, _docs(cls, args_class), columns=columns)
+        if table and signature.table is None and all(p.role == NAMED for p in signature.parameters):
+            signature = Signature([*implied, *signature.slots], where)
     checked = FunctionOptions(where, given, kind_options)
     spec = make(name, signature, checked, cls, where, owner=cls, args_class=args_class)
     attach_spec(cls, spec)

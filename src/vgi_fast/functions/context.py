@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.secrets import SecretsAccessor, decode_settings
+from vgi_fast.wire.arrow import schema_from_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -168,6 +169,10 @@ class BindParams(Generic[TArgs]):
         "at_value",
         "attach_opaque_data",
         "auth",
+        "copy_direction",
+        "copy_format",
+        "expected_schema",
+        "file_path",
         "function_name",
         "given",
         "input_schema",
@@ -199,6 +204,13 @@ class BindParams(Generic[TArgs]):
         self.transaction_opaque_data: bytes | None = request["transaction_opaque_data"]
         self.at_unit: str | None = request["at_unit"]
         self.at_value: str | None = request["at_value"]
+        copy = request.get("copy_from") or request.get("copy_to") or {}
+        self.copy_direction: str | None = None if not copy else "from" if request.get("copy_from") else "to"
+        self.copy_format: str | None = copy.get("format")
+        self.file_path: str | None = copy.get("file_path")
+        """What a COPY reads or writes; DuckDB may have chosen a temporary name."""
+        expected = copy.get("expected_schema")
+        self.expected_schema: Schema | None = None if expected is None else schema_from_bytes(expected)
         self.auth = auth
         self.log = log or ClientLog(discard_log)
         self.settings_blob: bytes | None = request["settings"]

@@ -87,9 +87,11 @@ class GeneratorProducer:
 class OutputCollector:
     """Where ``process`` puts its batch: ``out.emit(...)`` once per call, ``out.finish()`` at the end."""
 
-    __slots__ = ("_emitted", "_finished", "_log", "_parts", "_shaper")
+    __slots__ = ("_emitted", "_finished", "_log", "_parts", "_repeats", "_shaper")
 
-    def __init__(self, shaper: BatchShaper, log: ClientLog) -> None:
+    def __init__(self, shaper: BatchShaper, log: ClientLog, *, repeats: bool = False) -> None:
+        self._repeats = repeats
+        """Any number of batches may be emitted before the next call."""
         self._shaper = shaper
         self._log = log
         self._parts: deque[tuple[RecordBatch, Metadata]] = deque()
@@ -104,7 +106,7 @@ class OutputCollector:
         cache_control: dict[str, Any] | None = None,
     ) -> None:
         """A batch in any form; a table is sent in its parts, one per tick."""
-        if self._emitted:
+        if self._emitted and not self._repeats:
             raise ArgumentError("Only one data batch may be emitted per call")
         self._emitted = True
         extra = _merged(metadata, cache_control)
@@ -112,6 +114,11 @@ class OutputCollector:
         for part in self._shaper.parts(batch) if one is None else (one,):
             self._parts.append((part, extra))
             extra = None
+
+    def drained(self) -> Iterator[RecordBatch]:
+        """What was emitted, once."""
+        while self._parts:
+            yield self._parts.popleft()[0]
 
     def finish(self) -> None:
         """No call of ``process`` follows."""

@@ -309,7 +309,7 @@ def read_table(
     function: Callable[..., Any], where: str, docs: Callable[[], dict[str, str]], skip: int = 0
 ) -> Signature:
     """Arguments, injected values and the TABLE argument of a table function written as a function."""
-    return Signature([_table_slot(p, where, docs) for p in python_parameters(function, where, skip)], where)
+    return Signature([table_slot(p, where, docs) for p in python_parameters(function, where, skip)], where)
 
 
 def read_row_transform(
@@ -328,7 +328,7 @@ def _row_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[st
         return Slot(parameter.name, parameter.kind, injection)
     is_column = ann.column_form(annotation, annotation.base) is not None or parameter.kind == SPREAD
     if not is_column and (parameter.kind == BY_KEYWORD or parameter.default is not MISSING):
-        return _table_slot(parameter, where, docs)
+        return table_slot(parameter, where, docs)
     slot = _scalar_slot(parameter, where, docs)
     assert isinstance(slot.source, Parameter)
     if slot.source.role != COLUMN:
@@ -338,7 +338,7 @@ def _row_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[st
     return slot
 
 
-def _table_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[str, str]]) -> Slot:
+def table_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[str, str]]) -> Slot:
     here = f"{where}, parameter {parameter.name!r}"
     annotation = _annotation(parameter, here, "a Python type such as int")
     injection = _injection(annotation, parameter, here)

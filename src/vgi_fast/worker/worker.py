@@ -10,6 +10,7 @@ from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
 from vgi_fast.functions.buffering import buffering_spec
+from vgi_fast.functions.copying import copy_from_spec, copy_to_spec
 from vgi_fast.functions.inout import in_out_spec
 from vgi_fast.functions.row_transform import row_transform_spec
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
@@ -157,6 +158,16 @@ class Worker:
     def table_buffering(self, function: Any = None, /, **options: Any) -> Any:
         """As the free-standing ``@table_buffering``, and registers at once."""
         return self._registering(buffering_spec, "table_buffering", function, options)
+
+    def copy_from(self, format: str, **options: Any) -> Callable[[F], F]:
+        """As the free-standing ``@copy_from``, and registers at once."""
+        found: Callable[[F], F] = self._registering(copy_from_spec, "copy_from", None, {**options, "format": format})
+        return found
+
+    def copy_to(self, format: str, **options: Any) -> Callable[[F], F]:
+        """As the free-standing ``@copy_to``, and registers at once."""
+        found: Callable[[F], F] = self._registering(copy_to_spec, "copy_to", None, {**options, "format": format})
+        return found
 
     def _registering(self, make: Callable[[Any, Any], FunctionSpec], name: str, function: Any, options: Any) -> Any:
         def decorate(function: F) -> F:

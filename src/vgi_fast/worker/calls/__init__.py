@@ -6,8 +6,15 @@ A handler takes the call and its parameters by name, and gives the bytes of the 
 
 from __future__ import annotations
 
-from vgi_fast.worker.calls import bind, buffering, builtin, catalog, inout, planning, stream
+from vgi_fast.worker.calls import bind, buffering, builtin, catalog, copying, inout, planning, stream
 
-HANDLERS = {**catalog.HANDLERS, **bind.HANDLERS, **planning.HANDLERS, **stream.HANDLERS, **buffering.HANDLERS}
-stream.PHASED.update({**inout.PHASED, **buffering.PHASED})
+HANDLERS = {
+    **catalog.HANDLERS,
+    **bind.HANDLERS,
+    **planning.HANDLERS,
+    **stream.HANDLERS,
+    **buffering.HANDLERS,
+    **copying.HANDLERS,
+}
+stream.PHASED.update({**inout.PHASED, **buffering.PHASED, **copying.PHASED})
 BUILTINS = builtin.BUILTINS

@@ -13,6 +13,7 @@ from vgi_fast._core import SpoolCalls, decode_stream, serve_replay
 from vgi_fast.errors import ProtocolError, StorageError
 from vgi_fast.functions.buffering import BufferingParams, BufferingSpec
 from vgi_fast.functions.context import GlobalInitResponse
+from vgi_fast.functions.copying import CopyToSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.stream import end_output, quietly, send_header, serve_producer_stream, stream_params
 from vgi_fast.worker.dispatch import Reply
@@ -71,6 +72,7 @@ class Execution:
         self.params.batch_index = None
         self.spool: Spool = _spools().open_spool(execution_id, invocation.input_schema, ordered=spec.ordered_by_index)
         self.params.kept = self.spool
+        self.params.values = invocation.values
         self.target = spec.target() if spec.owner is not None else None
         self.response = GlobalInitResponse()
         self.processor: Callable[[RecordBatch], bytes] | None = None
@@ -226,7 +228,7 @@ def destructor(call: Call, row: dict[str, Any]) -> Reply:
     return call.reply(None, lambda: encode({}, call.generation))
 
 
-PHASED = {BufferingSpec: ((SINK, SOURCE), init_buffering)}
+PHASED = {BufferingSpec: ((SINK, SOURCE), init_buffering), CopyToSpec: ((SINK,), init_buffering)}
 
 HANDLERS = {
     "table_buffering_process": process,
