@@ -37,9 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypedDict, TypeVar, Unpack
 
-    from vgi_fast.functions.context import BindParams, InitParams
+    from vgi_fast.functions.context import BindParams, InitParams, TableCardinality
     from vgi_fast.functions.output import Producer
-    from vgi_fast.functions.table import TableCardinality
     from vgi_fast.wire.arrow import Schema
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -273,30 +272,37 @@ class TableBufferingFunction(FunctionClass[TArgs, TState]):
         raise NotImplementedError
 
     @classmethod
-    def process(cls, batch: Any, params: BufferingParams[TArgs]) -> bytes:
-        """Take a batch, in the form of its annotation. Of each thread's answers, ``combine`` sees the last."""
+    def process(cls, *args: Any, **kwargs: Any) -> bytes:
+        """``process(batch, params)``: Take a batch, in the form of its annotation.
+
+        Of each thread's answers, ``combine`` sees the last.
+        """
         raise NotImplementedError
 
     @classmethod
-    def combine(cls, state_ids: list[bytes], params: BufferingParams[TArgs]) -> list[bytes]:
-        """Runs once, after all of ``process``. Gives the ids to finalize, each as a stream of its own."""
+    def combine(cls, *args: Any, **kwargs: Any) -> list[bytes]:
+        """``combine(state_ids, params)``: Runs once, after all of ``process``.
+
+        Gives the ids to finalize, each as a stream of its own.
+        """
         raise NotImplementedError
 
     @classmethod
-    def initial_finalize_state(cls, finalize_state_id: bytes, params: BufferingParams[TArgs]) -> TState:
-        """State of the stream of one id."""
+    def initial_finalize_state(cls, *args: Any, **kwargs: Any) -> TState:
+        """``initial_finalize_state(finalize_state_id, params)``: State of the stream of one id."""
         raise NotImplementedError
 
     @classmethod
-    def finalize(
-        cls, params: BufferingParams[TArgs], finalize_state_id: bytes, state: TState, out: OutputCollector
-    ) -> Any:
-        """Emit one batch, or finish. As a generator it yields the batches of the id instead."""
+    def finalize(cls, *args: Any, **kwargs: Any) -> Any:
+        """``finalize(params, finalize_state_id, state, out)``: Emit one batch, or finish.
+
+        As a generator it yields the batches of the id instead.
+        """
         raise NotImplementedError
 
     @classmethod
-    def on_cancel(cls, params: BufferingParams[TArgs], finalize_state_id: bytes, state: TState) -> None:
-        """The query stopped early; best effort."""
+    def on_cancel(cls, *args: Any, **kwargs: Any) -> None:
+        """``on_cancel(params, finalize_state_id, state)``: The query stopped early; best effort."""
         raise NotImplementedError
 
 

@@ -7,7 +7,7 @@ Hooks that run before a stream take settings and secrets besides, each by name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic, get_args, get_origin
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, get_args, get_origin
 
 from vgi_fast.errors import DefinitionError
 from vgi_fast.functions import annotations as ann
@@ -52,11 +52,10 @@ _IMPLIED_TABLE: Final = Parameter("data", TABLE, None, ann.BATCH)
 class FunctionClass(Generic[TArgs, TState]):
     """Base of the bases. The type arguments are the class of the arguments, or None, and a stream's state."""
 
-    HOOKS: Final[Mapping[str, tuple[str, ...]]]  # type: ignore[misc]
+    HOOKS: ClassVar[Any] = {}
     """Own parameters of each hook; alternatives of a name are separated by ``|``."""
 
     if not TYPE_CHECKING:
-        HOOKS = {}
 
         def __class_getitem__(cls, items):
             """The state may be left out."""

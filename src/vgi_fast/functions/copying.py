@@ -208,10 +208,8 @@ class CopyFromFunction(FunctionClass[TArgs, Any]):
         raise NotImplementedError
 
     @classmethod
-    def read(
-        cls, path: str, options: TArgs, expected_schema: Schema, params: ProcessParams[TArgs], out: OutputCollector
-    ) -> Any:
-        """Yield the file's batches, or emit them."""
+    def read(cls, *args: Any, **kwargs: Any) -> Any:
+        """``read(path, options, expected_schema, params, out)``: Yield the file's batches, or emit them."""
         raise NotImplementedError
 
 
@@ -241,13 +239,16 @@ class CopyToFunction(FunctionClass[TArgs, Any]):
         raise NotImplementedError
 
     @classmethod
-    def write(cls, batch: Any, options: TArgs, file_path: str, params: BufferingParams[TArgs]) -> None:
-        """Take a batch; what ``close`` needs of it goes to ``params.storage`` or ``params.keep``."""
+    def write(cls, *args: Any, **kwargs: Any) -> None:
+        """``write(batch, options, file_path, params)``: Take a batch.
+
+        What ``close`` needs of it goes to ``params.storage`` or ``params.keep``.
+        """
         raise NotImplementedError
 
     @classmethod
-    def close(cls, options: TArgs, file_path: str, params: BufferingParams[TArgs]) -> None:
-        """Make the file; runs also when there are no rows."""
+    def close(cls, *args: Any, **kwargs: Any) -> None:
+        """``close(options, file_path, params)``: Make the file; runs also when there are no rows."""
         raise NotImplementedError
 
 

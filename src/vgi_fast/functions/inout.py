@@ -25,12 +25,12 @@ from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import meta
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.classes import ClassSpec, FunctionClass, TArgs, TState, class_spec
-from vgi_fast.functions.context import BindResponse, GlobalInitResponse
+from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
 from vgi_fast.functions.output import ExchangeCollector, GeneratorProducer, NonEmptyProducer
 from vgi_fast.functions.scalar import inject
 from vgi_fast.functions.signature import AS_LIST, BY_POSITION, COLUMN, ROWS, SPREAD, TABLE, Parameter, read_table
 from vgi_fast.functions.spec import BindOutcome, FunctionOptions, attach_spec, docs_reader
-from vgi_fast.functions.table import TableCardinality, table_schema
+from vgi_fast.functions.table import table_schema
 from vgi_fast.wire.arrow import Array, RecordBatch, Schema, reshape
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class InOutShaper(BatchShaper):
             raise SchemaValidationError(
                 f"{self._where}: parent row {bad} is out of range; the batch has {input_rows} rows"
             )
-        return binascii.b2a_base64(found, newline=False)
+        return binascii.b2a_base64(found.tobytes(), newline=False)
 
     def unrelated(self, rows: int, input_rows: int) -> SchemaValidationError:
         return SchemaValidationError(
@@ -563,18 +563,21 @@ class TableInOutGenerator(FunctionClass[TArgs, TState]):
         raise NotImplementedError
 
     @classmethod
-    def process(cls, params: ProcessParams[TArgs], state: TState, batch: Any, out: ExchangeCollector) -> None:
-        """Emit at most one batch. ``batch`` has the form of its annotation, a core batch by default."""
+    def process(cls, *args: Any, **kwargs: Any) -> None:
+        """``process(params, state, batch, out)``: Emit at most one batch.
+
+        ``batch`` has the form of its annotation, a core batch by default.
+        """
         raise NotImplementedError
 
     @classmethod
-    def finalize(cls, params: ProcessParams[TArgs], state: TState) -> Any:
-        """Batches to give when the input has ended: a list, or an iterator."""
+    def finalize(cls, *args: Any, **kwargs: Any) -> Any:
+        """``finalize(params, state)``: Batches to give when the input has ended: a list, or an iterator."""
         raise NotImplementedError
 
     @classmethod
-    def on_cancel(cls, params: ProcessParams[TArgs], state: TState) -> None:
-        """The query stopped early; best effort."""
+    def on_cancel(cls, *args: Any, **kwargs: Any) -> None:
+        """``on_cancel(params, state)``: The query stopped early; best effort."""
         raise NotImplementedError
 
 
@@ -590,13 +593,13 @@ class TableInOutFunction(FunctionClass[TArgs, TState]):
     CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
 
     @classmethod
-    def transform(cls, batch: Any, params: ProcessParams[TArgs], state: TState) -> Any:
-        """The answer in any form; None is no rows."""
+    def transform(cls, *args: Any, **kwargs: Any) -> Any:
+        """``transform(batch, params, state)``: The answer in any form; None is no rows."""
         raise NotImplementedError
 
     @classmethod
-    def finish(cls, params: ProcessParams[TArgs], state: TState) -> Any:
-        """Batches to give when the input has ended: a list, or an iterator."""
+    def finish(cls, *args: Any, **kwargs: Any) -> Any:
+        """``finish(params, state)``: Batches to give when the input has ended: a list, or an iterator."""
         raise NotImplementedError
 
 

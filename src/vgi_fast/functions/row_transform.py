@@ -67,7 +67,7 @@ class RowTransformSpec(TableInOutSpec):
         fields = []
         for index, field in enumerate(given):
             declared = columns[min(index, len(columns) - 1)].type
-            fields.append(field if declared in (None, field.type) else type(field)(field.name, declared))  # type: ignore[arg-type]
+            fields.append(field if declared in (None, field.type) else type(field)(field.name, declared))
         return type(given)(fields)
 
 

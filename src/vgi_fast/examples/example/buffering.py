@@ -298,7 +298,7 @@ class BufferEmitWide(TableBufferingFunction[WideArguments]):
 class SlowArguments(NamedTuple):
     probe_path: Annotated[str, Arg(0, doc="File to append to when cancelled")]
     data: Annotated[TableInput, Arg(1)]
-    count: Annotated[int, Arg("count", doc="Number of rows", ge=1)] = 1000
+    limit: Annotated[int, Arg("count", doc="Number of rows", ge=1)] = 1000
     sleep_ms: Annotated[int, Arg("sleep_ms", doc="Time for each row", ge=0)] = 10
 
 
@@ -313,7 +313,7 @@ class SlowCancellableBuffering(TableBufferingFunction[SlowArguments, list[int]])
 
     @classmethod
     def finalize(cls, params: Params, finalize_state_id: bytes, state: list[int], out: OutputCollector) -> None:
-        if state[0] >= params.args.count:
+        if state[0] >= params.args.limit:
             out.finish()
             return
         time.sleep(params.args.sleep_ms / 1000)

@@ -6,9 +6,11 @@ A handler takes the call and its parameters by name, and gives the bytes of the 
 
 from __future__ import annotations
 
+from typing import Any
+
 from vgi_fast.worker.calls import bind, buffering, builtin, catalog, copying, inout, planning, stream
 
-HANDLERS = {
+HANDLERS: dict[str, Any] = {
     **catalog.HANDLERS,
     **bind.HANDLERS,
     **planning.HANDLERS,

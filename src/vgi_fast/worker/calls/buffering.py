@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vgi_fast._core import RecordBatch
     from vgi_fast.functions.invocation import Invocation
     from vgi_fast.storage import Storage
+    from vgi_fast.worker.calls.catalog import Handler
+    from vgi_fast.worker.calls.stream import Phased
     from vgi_fast.worker.dispatch import Call
     from vgi_fast.worker.spools import Spool
 
@@ -228,9 +230,9 @@ def destructor(call: Call, row: dict[str, Any]) -> Reply:
     return call.reply(None, lambda: encode({}, call.generation))
 
 
-PHASED = {BufferingSpec: ((SINK, SOURCE), init_buffering), CopyToSpec: ((SINK,), init_buffering)}
+PHASED: Phased = {BufferingSpec: ((SINK, SOURCE), init_buffering), CopyToSpec: ((SINK,), init_buffering)}
 
-HANDLERS = {
+HANDLERS: dict[str, Handler] = {
     "table_buffering_process": process,
     "table_buffering_combine": combine,
     "table_buffering_destructor": destructor,

@@ -11,7 +11,10 @@ from vgi_fast.wire.arrow import Field, Schema
 from vgi_fast.worker.calls.stream import send_header, serve_producer_stream, stream_params
 
 if TYPE_CHECKING:
+    from vgi_fast.functions.context import ProcessParams
     from vgi_fast.functions.invocation import Invocation
+    from vgi_fast.worker.calls.catalog import Handler
+    from vgi_fast.worker.calls.stream import Phased
     from vgi_fast.worker.dispatch import Call, Reply
 
 
@@ -51,12 +54,12 @@ def _format_info(call: Call, specs: list[CopyFromSpec | CopyToSpec]) -> bytes:
 def init_copy_from(call: Call, request: dict[str, Any], invocation: Invocation) -> None:
     spec = invocation.spec
     assert isinstance(spec, CopyFromSpec)
-    params = stream_params(call, invocation, request)
+    params: ProcessParams[Any] = stream_params(call, invocation, request)
     response, producer = spec.start(params, invocation.values)
     send_header(call, params.execution_id, response)
     serve_producer_stream(call, producer, params.output_schema)
 
 
-PHASED = {CopyFromSpec: ((None, ""), init_copy_from)}
+PHASED: Phased = {CopyFromSpec: ((None, ""), init_copy_from)}
 
-HANDLERS = {"catalog_copy_from_formats": formats}
+HANDLERS: dict[str, Handler] = {"catalog_copy_from_formats": formats}

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vgi_fast.functions.context import ProcessParams
     from vgi_fast.functions.inout import InOutCall
     from vgi_fast.functions.invocation import Invocation
+    from vgi_fast.worker.calls.stream import Phased
     from vgi_fast.worker.dispatch import Call
 
 INPUT = "INPUT"
@@ -46,7 +47,7 @@ def init_in_out(call: Call, request: dict[str, Any], invocation: Invocation) -> 
         return _finalize(call, request, spec)
     if invocation.input_schema is None:
         raise ProtocolError(f"{spec.where}: the INPUT phase has no input schema")
-    params = stream_params(call, invocation, request)
+    params: ProcessParams[Any] = stream_params(call, invocation, request)
     response, running = spec.start(params, invocation.values)
     input_schema = invocation.input_schema
     if isinstance(spec, RowTransformSpec):
@@ -82,4 +83,4 @@ def _finalize(call: Call, request: dict[str, Any], spec: TableInOutSpec) -> None
     serve_producer_stream(call, producer, params.output_schema)
 
 
-PHASED = dict.fromkeys((TableInOutSpec, RowTransformSpec), ((INPUT, FINALIZE), init_in_out))
+PHASED: Phased = dict.fromkeys((TableInOutSpec, RowTransformSpec), ((INPUT, FINALIZE), init_in_out))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vgi_fast.functions.output import Producer
     from vgi_fast.worker.dispatch import Call, Session
 
+    Phased = dict[type, tuple[tuple[str | None, ...], Callable[[Call, dict[str, Any], Invocation], None]]]
+
 _ID_BYTES = 16
 _MAX_PLANS = 64
 _NO_PHASE = (None, "")
@@ -40,7 +42,7 @@ def init(call: Call, row: dict[str, Any]) -> None:
         raise ProtocolError(f"{spec.where} has no phase '{request['phase']}'")
     if serve is not None:
         return serve(call, request, invocation)
-    params = stream_params(call, invocation, request)
+    params: ProcessParams[Any] = stream_params(call, invocation, request)
     if isinstance(spec, ScalarSpec):
         plan, input_schema = _scalar_plan(call.session, spec, invocation, params)
         send_header(call, params.execution_id, GlobalInitResponse())
@@ -199,7 +201,7 @@ def quietly(session: Session, hook: Any) -> None:
         session.service.log.write("WARNING", "vgi.worker", f"{type(error).__name__} in a stream's last hook: {error}")
 
 
-PHASED: dict[type, tuple[tuple[str | None, ...], Callable[[Call, dict[str, Any], Invocation], None]]] = {}
+PHASED: Phased = {}
 """By kind of function, the phases that an init of it has, and what serves them."""
 
 HANDLERS = {"init": init}
