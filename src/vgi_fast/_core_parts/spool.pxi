@@ -40,19 +40,27 @@ cdef class SpoolWriter:
         cdef size_t at, frame
         cdef int64_t rows
         cdef bint plain
+        cdef RecordBatch batch
         if given is None:
             raise ProtocolError("an empty buffer where an IPC stream is due")
         if given is not schema and not compatible(given, schema):
             return False
         plain = not given.dictionary_ids
-        if source.next_frame() != FRAME_BATCH:
-            if plain or source.take_batch() is None:
+        if not plain:
+            batch = source.take_batch()
+            if batch is None:
                 malformed("a stream without a batch")
+            if source.take_batch() is not None:
+                malformed("more than one batch where one is due")
+            self.put(data, size, SPOOL_STREAM, batch.length, index)
+            return True
+        if source.next_frame() != FRAME_BATCH:
+            malformed("a stream without a batch")
         if not slot_table(&source.meta, &source.message, 2, &header):
             malformed("a batch message without a batch")
         rows = slot_i64(&header, 0, 0)
         at, frame = source.start, source.frame_size
-        if plain and (slot(&source.message, 4, 4) != NULL or source.v4
+        if (slot(&source.message, 4, 4) != NULL or source.v4
                       or slot_table(&source.meta, &header, 3, &compression)):
             plain = False
         if source.next_frame() == FRAME_BATCH:

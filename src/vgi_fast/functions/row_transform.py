@@ -47,7 +47,7 @@ class RowTransformSpec(TableInOutSpec):
         if self.has_finalize:
             raise DefinitionError(f"{where} cannot finalize: its input has no end")
         if self.signature.table is not None:
-            raise DefinitionError(f"{where}: its arguments are its columns; a table is one of @table_in_out")
+            raise DefinitionError(f"{where}: its arguments are its columns, not a table")
         if not self.signature.columns:
             raise DefinitionError(f"{where} has no column")
         if self.columns_hook is None and self.fixed_schema is None and "on_bind" not in self.hooks:

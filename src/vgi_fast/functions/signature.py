@@ -267,8 +267,8 @@ def _scalar_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict
         return Slot(parameter.name, parameter.kind, injection)
     if parameter.default is not MISSING or (annotation.options and annotation.options.default is not MISSING):
         raise DefinitionError(
-            f"{here}: an argument of a scalar function and a column cannot have a default",
-            hint="DuckDB passes columns and scalar arguments by position only; declare an overload without it",
+            f"{here}: an argument of a scalar function cannot have a default",
+            hint="DuckDB passes scalar arguments by position only; declare an overload without it",
         )
     if ann.is_table_input(annotation):
         raise DefinitionError(f"{here}: a scalar function has no TABLE argument")
@@ -329,6 +329,10 @@ def _row_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[st
     is_column = ann.column_form(annotation, annotation.base) is not None or parameter.kind == SPREAD
     if not is_column and (parameter.kind == BY_KEYWORD or parameter.default is not MISSING):
         return table_slot(parameter, where, docs)
+    if parameter.default is not MISSING:
+        raise DefinitionError(f"{here}: a column cannot have a default")
+    if ann.table_form(annotation) is not None:
+        raise DefinitionError(f"{here}: the arguments of a row transform are its columns; @table_in_out takes a table")
     slot = _scalar_slot(parameter, where, docs)
     assert isinstance(slot.source, Parameter)
     if slot.source.role != COLUMN:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from typing import TYPE_CHECKING, Final
 
 from vgi_fast._core import RecordBatch, SpoolReader, SpoolWriter, decode_stream, encode_stream
-from vgi_fast.errors import ArgumentError, SchemaValidationError, StorageError
+from vgi_fast.errors import ArgumentError, ProtocolError, SchemaValidationError, StorageError
 from vgi_fast.storage import default_storage, execution_scope
 from vgi_fast.storage.mapped import MappedStorage
 from vgi_fast.storage.paths import STATE_DIR_VARIABLE, private_directory
@@ -93,7 +94,7 @@ class FileSpool(Spool):
         try:
             if self._path is None:
                 private_directory(self.folder)
-                path = os.path.join(self.folder, f"{_PREFIX}{os.urandom(8).hex()}")
+                path = os.path.join(self.folder, f"{_PREFIX}{time.monotonic_ns():016x}-{os.urandom(4).hex()}")
                 self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_APPEND, 0o600)
                 self._path = path
             else:
@@ -159,6 +160,11 @@ class ItemSpool(Spool):
     """An item of the storage for each batch."""
 
     def append(self, stream: bytes, batch_index: int | None = None) -> None:
+        given, batches = decode_stream(stream)
+        if len(batches) != 1:
+            raise ProtocolError(f"{len(batches)} batches where one is due")
+        if given is not self.schema:
+            stream = encode_stream(self.schema, [reconciled(batches[0], self.schema)])
         index = -1 if batch_index is None else batch_index
         self.storage.spool_append(self.scope, _NAMESPACE, index.to_bytes(_INDEX_BYTES, "little", signed=True) + stream)
 
@@ -170,7 +176,7 @@ class ItemSpool(Spool):
         if self.ordered:
             items = iter(sorted(items, key=lambda item: int.from_bytes(item[:_INDEX_BYTES], "little", signed=True)))
         for item in items:
-            yield reconciled(decode_stream(item[_INDEX_BYTES:])[1][0], self.schema)
+            yield reconciled(decode_stream(item[_INDEX_BYTES:])[1][0], self.schema)  # under its own schema
 
 
 def reconciled(batch: RecordBatch, schema: Schema) -> RecordBatch:
