@@ -97,7 +97,9 @@ def lines() -> Worker:
         with open(path, encoding="utf-8") as file:
             for line in file.readlines()[skip:]:
                 cells = line.rstrip("\n").split(delimiter)
-                values = [int(cell) if type.kind == "int64" else cell for cell, type in zip(cells, schema.types)]
+                values = [
+                    int(cell) if type.kind == "int64" else cell for cell, type in zip(cells, schema.types, strict=True)
+                ]
                 yield {name: [value] for name, value in zip(schema.names, values, strict=True)}
 
     @worker.copy_to("lines", name="lines_file", sink_order_dependent=True)
@@ -191,7 +193,7 @@ def test_reader_class(peer: Connect) -> None:
     bind_call = served.bind_request(
         "reader", named={"rows": 2}, copy_from=copy, schema_name=None, resolved_secrets_provided=True
     )
-    header, answer = served.exchange(served.init_request(bind_call) + tick_stream(9))
+    _, answer = served.exchange(served.init_request(bind_call) + tick_stream(9))
     assert answer.checked().rows() == {"n": [0, 1, 0, 1], "name": ["s3://b/x"] * 4}
     assert [batch.num_rows for batch, _ in answer.batches] == [2, 2]
 

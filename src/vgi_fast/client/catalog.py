@@ -179,6 +179,31 @@ class Catalog:
         named_values = {key: values.constant(value, function.named[key], name) for key, value in (named or {}).items()}
         return self._bind(function, constants, named_values, input_schema, settings, secrets)
 
+    def bind_copy(
+        self,
+        handler: str,
+        path: str,
+        *,
+        columns: "pa.Schema",
+        direction: str,
+        format: str = "",
+        options: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        secrets: Secrets | None = None,
+    ) -> Bound:
+        """Bind the handler of a COPY format ``from`` or ``to`` a file. ``columns`` are those of the table."""
+        kind = "TABLE_BUFFERING" if direction == "to" else "TABLE"
+        listed = [one for one in self._candidates(handler, "table", None) if one.kind == kind]
+        if not listed:
+            raise ArgumentError(f"catalog {self.name!r} has no handler {handler!r} for COPY ... {direction.upper()}")
+        given = {key: values.constant(value, listed[0].named[key], handler) for key, value in (options or {}).items()}
+        schema = Schema.of(columns)
+        copy: dict[str, Any] = {"format": format, "file_path": path}
+        if direction == "to":
+            return self._bind(listed[0], [], given, schema, settings, secrets, copy_to=copy)
+        copy["expected_schema"] = schema.serialize()
+        return self._bind(listed[0], [], given, None, settings, secrets, copy_from=copy)
+
     def resolve(
         self,
         name: str,
@@ -232,6 +257,7 @@ class Catalog:
         input_schema: Schema | None,
         settings: Mapping[str, Any] | None,
         secrets: Secrets | None,
+        **copy: Any,
     ) -> Bound:
         """``bind``, and once more when the worker asks for secrets (section 4.4 of the function document)."""
         known = secrets or {}
@@ -248,7 +274,8 @@ class Catalog:
             "attach_opaque_data": self._attach or None,
             "transaction_opaque_data": self.transaction,
             "resolved_secrets_provided": False,
-            "schema_name": function.schema_name,
+            "schema_name": None if copy else function.schema_name,
+            **copy,
         }
         answer = self.client.call("bind", request)
         if answer["lookup_secret_types"]:
