@@ -272,6 +272,8 @@ class Session:
             answer = handler(call, row)
             if not method.is_stream:
                 self._send(method, answer)
+        except TransportError:  # nobody is there to be told
+            raise
         except Exception as error:
             failure = error
             self.fail(error, error_schema)

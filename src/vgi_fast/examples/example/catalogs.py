@@ -18,6 +18,7 @@ from vgi_fast.examples.example import (
     tensors,
     text,
 )
+from vgi_fast.examples.example.accumulate import ACCUMULATE
 
 EXAMPLE: Final = Catalog(
     "example",
@@ -58,4 +59,4 @@ TWINS: Final = [
     Catalog(name, functions=[probes.in_catalog(name)], comment=f"Half of a pair: {name}")
     for name in ("twin_a", "twin_b")
 ]
-CATALOGS: Final = [EXAMPLE, *TWINS]
+CATALOGS: Final = [EXAMPLE, ACCUMULATE, *TWINS]
