@@ -42,6 +42,12 @@ _NOT_YET: Final = (
     "supports_batch_index",
     "supports_window",
 )
+_OF_TABLES: Final = (
+    "has_finalize",
+    "requires_input_batch_index",
+    "sink_order_dependent",
+    "source_order_dependent",
+)
 _SWITCHED_OFF: Final = (None, False, "", "NOT_PARTITIONED")
 
 
@@ -91,6 +97,8 @@ class FunctionOptions:
             if name in _NOT_YET:
                 value = given[name]
                 if getattr(value, "name", value) not in _SWITCHED_OFF and value not in ([], ()):
+                    if name in _OF_TABLES:
+                        raise DefinitionError(f"{where}: {name} is an option of functions over tables")
                     raise DefinitionError(f"{where}: {name} is not supported yet")
             elif name not in _ACCEPTED:
                 raise DefinitionError(f"{where}: unknown option {name!r}; there are {', '.join(sorted(_ACCEPTED))}")
