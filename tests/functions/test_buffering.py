@@ -34,7 +34,11 @@ from vgi_fast.wire.arrow import encode_stream
 
 Connect = Callable[..., Peer]
 NUMBERS = {"n": "int64", "name": "utf8"}
-ROWS = [{"n": [1, 2], "name": ["a", None]}, {"n": [], "name": []}, {"n": [None, 4, 5], "name": ["c", "d", "e"]}]
+ROWS: list[dict[str, list[Any]]] = [
+    {"n": [1, 2], "name": ["a", None]},
+    {"n": [], "name": []},
+    {"n": [None, 4, 5], "name": ["c", "d", "e"]},
+]
 
 
 @pytest.fixture(params=["mapped", "memory"])
@@ -143,7 +147,7 @@ class Narrow(TableBufferingFunction[None]):
         projection_pushdown = True
 
 
-ALL = {"n": [1, 2, None, 4, 5], "name": ["a", None, "c", "d", "e"]}
+ALL: dict[str, list[Any]] = {"n": [1, 2, None, 4, 5], "name": ["a", None, "c", "d", "e"]}
 
 
 def test_batches_are_given_again(storage: Storage, peer: Connect) -> None:

@@ -32,7 +32,7 @@ from vgi_fast.wire.arrow import encode_stream
 
 Connect = Callable[..., Peer]
 TYPES = {"n": "int64", "name": "utf8"}
-ROWS = {"n": [1, None, 3], "name": ["a", "b", None]}
+ROWS: dict[str, list[Any]] = {"n": [1, None, 3], "name": ["a", "b", None]}
 
 
 @pytest.fixture(autouse=True)
@@ -284,8 +284,8 @@ def test_replacing(tmp_path: Path) -> None:
 
 
 def test_formats_that_clash(peer: Connect) -> None:
-    def reader(path: str) -> Iterator[Any]: ...
-    def other(path: str) -> Iterator[Any]: ...
+    def reader(path: str) -> Iterator[Any]: ...  # type: ignore[empty-body]
+    def other(path: str) -> Iterator[Any]: ...  # type: ignore[empty-body]
 
     worker = Worker("demo", functions=[copy_from("x")(reader), copy_from("x")(other)])
     with pytest.raises(DefinitionError, match="a format has one reader and one writer at most"):
@@ -293,8 +293,8 @@ def test_formats_that_clash(peer: Connect) -> None:
 
 
 def test_wrong_signatures() -> None:
-    def no_path() -> Iterator[Any]: ...
-    def three(path: str, schema: Schema, more: int) -> Iterator[Any]: ...
+    def no_path() -> Iterator[Any]: ...  # type: ignore[empty-body]
+    def three(path: str, schema: Schema, more: int) -> Iterator[Any]: ...  # type: ignore[empty-body]
     def no_batches(path: str, more: str) -> None: ...
 
     with pytest.raises(DefinitionError, match=r"takes \(path\) or \(path, schema\) by position"):
@@ -308,7 +308,7 @@ def test_wrong_signatures() -> None:
 
     class Nameless(CopyFromFunction[None]):
         @classmethod
-        def read(cls, path: str) -> Iterator[Any]: ...
+        def read(cls, path: str) -> Iterator[Any]: ...  # type: ignore[empty-body]
 
     class Endless(CopyToFunction[None]):
         COPY_TO_FORMAT = "x"

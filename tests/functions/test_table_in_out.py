@@ -40,7 +40,11 @@ from vgi_fast.wire.arrow import encode_stream
 
 Connect = Callable[..., Peer]
 NUMBERS = {"n": "int64", "name": "utf8"}
-ROWS = [{"n": [1, 2], "name": ["a", None]}, {"n": [], "name": []}, {"n": [None, 4, 5], "name": ["c", "d", "e"]}]
+ROWS: list[dict[str, list[Any]]] = [
+    {"n": [1, 2], "name": ["a", None]},
+    {"n": [], "name": []},
+    {"n": [None, 4, 5], "name": ["c", "d", "e"]},
+]
 PARENTS = keys.PARENT_ROW
 
 
@@ -182,17 +186,12 @@ def both_phases(peer: Peer, name: str, *arguments: Any) -> tuple[list[list[Any]]
     given = encode_stream(schema, [RecordBatch.from_pydict(schema, batch) for batch in ROWS])
     bind_call = peer.bind_request(name, *arguments, columns=NUMBERS)
 
-    # The id is the worker's; a fixed source of ids makes it known ahead.
-    import vgi_fast.worker.calls.stream as stream
-
-    original = stream.os.urandom
-    stream.os.urandom = lambda count: b"i" * count  # type: ignore[assignment]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        # The id is the worker's; a fixed source of ids makes it known ahead.
+        patch.setattr("os.urandom", lambda count: b"i" * count)
         data = peer.init_request(bind_call, phase="INPUT") + given
         data += peer.init_request(bind_call, phase="FINALIZE", execution_id=b"i" * 16) + tick_stream(9)
         streams = peer.exchange(data)
-    finally:
-        stream.os.urandom = original
     for one in streams:
         one.checked()
     _, first, header, second = streams
@@ -247,13 +246,15 @@ class Totals(TableInOutGenerator[Total, list[int]]):
     def initial_state(cls, params: ProcessParams[Total]) -> list[int]:
         return [params.args.start]
 
-    def process(self, params: ProcessParams[Total], state: list[int], batch: pa.RecordBatch, out: Any) -> None:
+    def process(  # type: ignore[override]
+        self, params: ProcessParams[Total], state: list[int], batch: pa.RecordBatch, out: Any
+    ) -> None:
         state[0] += batch.num_rows
         if batch.num_rows:
             out.emit({"x": [state[0]]})
             out.client_log("INFO", f"{batch.num_rows} rows")
 
-    def finalize(self, params: ProcessParams[Total], state: list[int]) -> list[Any]:
+    def finalize(self, params: ProcessParams[Total], state: list[int]) -> list[Any]:  # type: ignore[override]
         return [{"x": []}, {"x": [state[0]]}, pa.table({"x": [1, 2]})]
 
 
@@ -489,7 +490,7 @@ def test_provenance(demo: Worker, peer: Connect) -> None:
         rows = [(i, row) for row, count in enumerate(counts) for i in range(count)]
         return RowsOf({"i": [i for i, _ in rows]}, [row for _, row in rows])
 
-    rows = [{"n": [2, 0, None, 1]}, {"n": [0]}]
+    rows: list[dict[str, list[Any]]] = [{"n": [2, 0, None, 1]}, {"n": [0]}]
     (one, metadata), (none, no_metadata) = call(peer(demo), "explode", columns={"n": "int64"}, rows=rows).batches
     assert one.to_pydict() == {"i": [0, 1, 0]}
     assert parents(metadata) == [0, 0, 3]

@@ -60,8 +60,7 @@ cdef class SpoolWriter:
             malformed("a batch message without a batch")
         rows = slot_i64(&header, 0, 0)
         at, frame = source.start, source.frame_size
-        if (slot(&source.message, 4, 4) != NULL or source.v4
-                      or slot_table(&source.meta, &header, 3, &compression)):
+        if slot(&source.message, 4, 4) != NULL or source.v4 or slot_table(&source.meta, &header, 3, &compression):
             plain = False
         if source.next_frame() == FRAME_BATCH:
             malformed("more than one batch where one is due")
@@ -140,7 +139,8 @@ cdef class SpoolReader:
         memcpy(&self.record, self.view.data + self.next_at, SPOOL_HEADER)
         self.at = self.next_at + SPOOL_HEADER
         left -= SPOOL_HEADER
-        if self.record.magic != SPOOL_MAGIC or self.record.size > left or (-self.record.size & 7) > left - self.record.size:
+        if self.record.magic != SPOOL_MAGIC or self.record.size > left \
+                or (-self.record.size & 7) > left - self.record.size:
             self.damaged()
         self.next_at = self.at + self.record.size + (-self.record.size & 7)
         return True
