@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vgi_fast import Const, Int64, RecordBatch, Worker
+from vgi_fast import Const, Int64, TableBufferingFunction, TableInput, Worker
 
 worker = Worker("example")
 
@@ -79,6 +80,16 @@ def _scanned(count: int, batch_size: int) -> Iterator[RecordBatch]:
 worker.aggregate.from_block("vgi_sum", "sum", "int64 -> int64")
 worker.aggregate.from_block("vgi_window_sum", "sum", "int64 -> int64", supports_window=True)
 worker.aggregate.from_block("vgi_streaming_sum", "sum", "int64 -> int64", streaming_partitioned=True)
+@worker.table_in_out(projection_pushdown=True)
+def echo(data: TableInput) -> TableInput:
+    return data
+
+
+class BufferInput(TableBufferingFunction[None]):
+    """Gives the table when all of it was read"""
+
+
+worker.add(BufferInput)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from vgi_fast.errors import (
 )
 from vgi_fast.functions.aggregate import AggregateFunction, aggregate
 from vgi_fast.functions.aggregate_context import AggregateBindParams, AggregateParams, WindowPartition
+from vgi_fast.functions.buffering import BufferingParams, TableBufferingFunction, table_buffering
 from vgi_fast.functions.context import (
     Arguments,
     BindParams,
@@ -54,8 +55,10 @@ from vgi_fast.functions.context import (
     TableCardinality,
     WriteOptions,
 )
+from vgi_fast.functions.copying import CopyFromFunction, CopyToFunction, copy_from, copy_to, replacing
 from vgi_fast.functions.emission import Emit
 from vgi_fast.functions.filters import Bounds, PushdownFilters
+from vgi_fast.functions.inout import TableInOutFunction, TableInOutGenerator, table_in_out
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -75,7 +78,7 @@ from vgi_fast.functions.markers import (
     UInt64,
     Utf8,
 )
-from vgi_fast.functions.output import OutputCollector
+from vgi_fast.functions.output import ExchangeCollector, OutputCollector, RowsOf
 from vgi_fast.functions.parameters import (
     AnyArrow,
     AnyArrowValue,
@@ -90,6 +93,7 @@ from vgi_fast.functions.parameters import (
     TableInput,
 )
 from vgi_fast.functions.partitions import partition_field, row_id_field
+from vgi_fast.functions.row_transform import RowTransformFunction, row_transform
 from vgi_fast.functions.scalar import ScalarFunction, scalar
 from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample
@@ -138,6 +142,7 @@ __all__ = [
     "BindResponse",
     "Bool",
     "Bounds",
+    "BufferingParams",
     "CallArguments",
     "CallerIdentity",
     "Catalog",
@@ -151,10 +156,13 @@ __all__ = [
     "CompanionCatalog",
     "Const",
     "ConstParam",
+    "CopyFromFunction",
+    "CopyToFunction",
     "DataType",
     "Date",
     "DefinitionError",
     "Emit",
+    "ExchangeCollector",
     "Field",
     "FilterError",
     "Float32",
@@ -188,6 +196,8 @@ __all__ = [
     "RemoteError",
     "Returns",
     "RowCountMismatchError",
+    "RowTransformFunction",
+    "RowsOf",
     "SampleHint",
     "ScalarFunction",
     "ScanBranch",
@@ -202,14 +212,17 @@ __all__ = [
     "SecretsAccessor",
     "Setting",
     "SettingSpec",
+    "Source",
     "Sql",
     "SqlAlchemyCatalog",
-    "Source",
     "StorageError",
     "Table",
+    "TableBufferingFunction",
     "TableCardinality",
     "TableFunction",
     "TableFunctionGenerator",
+    "TableInOutFunction",
+    "TableInOutGenerator",
     "TableInput",
     "TableWriteFunction",
     "Timestamp",
@@ -229,15 +242,21 @@ __all__ = [
     "WriteOptions",
     "aggregate",
     "bind_fixed_schema",
+    "copy_from",
+    "copy_to",
     "data_table",
     "encode_statistics",
     "init_single_worker",
     "partition_field",
+    "replacing",
     "row_id_field",
+    "row_transform",
     "scalar",
     "statistics_from_arrow",
     "statistics_from_duckdb",
     "table",
+    "table_buffering",
+    "table_in_out",
 ]
 
 _LATER = {

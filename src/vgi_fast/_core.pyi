@@ -482,6 +482,65 @@ def serve_producer(
 def plain_batch(schema: Schema, columns: dict[str, Any]) -> RecordBatch | None:
     """A batch over NumPy columns that are already as declared; None where any needs a closer look."""
 
+def reshape(batch: RecordBatch, schema: Schema, positions: Sequence[int] | None = None) -> RecordBatch | None:
+    """The columns at ``positions`` (all by default) under ``schema``, zero-copy; None where a type differs.
+
+    Names are not compared, and the batch's metadata is dropped.
+    """
+
+@final
+class SpoolWriter:
+    """Appends received batches to a file, which stays the caller's. One thread at a time."""
+
+    def __init__(self, fd: int, size: int = 0) -> None: ...
+    def append(self, data: Buffer, schema: Schema, batch_index: int | None = None) -> bool:
+        """Add the batch of a received stream. False, with nothing added, where it is not of ``schema``."""
+    @property
+    def size(self) -> int: ...
+
+@final
+class SpoolReader:
+    """Iterates over the batches of a spool, zero-copy out of ``data``, such as a memory map."""
+
+    def __init__(self, data: object, schema: Schema) -> None: ...
+    def order(self) -> list[tuple[int, int, int]]:
+        """Batch index (-1 for none), place and rows of each record."""
+    def at_place(self, place: int) -> RecordBatch: ...
+    def __iter__(self) -> SpoolReader: ...
+    def __next__(self) -> RecordBatch: ...
+
+def serve_replay(
+    input: Input,
+    output: Output,
+    schema: Schema,
+    readers: Iterable[SpoolReader],
+    positions: Sequence[int] | None = None,
+) -> bool:
+    """Answer each tick with the next batch of the readers, in turn; True when the client cancelled.
+
+    ``positions`` are the columns to give. Large batches leave as they were received, small ones as one.
+    """
+
+@final
+class SpoolCalls:
+    """Unary calls that add a batch each, answered without Python code, as long as one follows the other.
+
+    The first of them, of schema ``outer`` and with ``metadata``, was understood in full; the next ones are equal but
+    for the batch. ``fixed`` are fields of the record inside.
+    """
+
+    def __init__(
+        self,
+        outer: Schema,
+        metadata: Mapping[bytes, bytes],
+        fixed: Mapping[str, Any],
+        writer: SpoolWriter,
+        schema: Schema,
+        reply: bytes,
+    ) -> None: ...
+    def serve(self, input: Input, output: Output, idle_ms: int) -> tuple[RecordBatch | None, bool]:
+        """The first request that is another one, or None at the end; True when none came for so long."""
+
 def load_numpy() -> None:
     """Import NumPy now, which the first array would otherwise wait for."""
 

@@ -65,3 +65,5 @@ include "_core_parts/state.pxi"      # states of groups in shared memory
 include "_core_parts/groups.pxi"     # reductions over groups
 include "_core_parts/collect.pxi"    # values collected by group
 include "_core_parts/window.pxi"     # frames over indexes of a partition, running results
+include "_core_parts/inout.pxi"      # batches under another schema, for table-in-out functions
+include "_core_parts/spool.pxi"      # received batches in files, and their replay

@@ -20,13 +20,17 @@ from vgi_fast import (
     Int64,
     OutputLength,
     Param,
+    RowsOf,
     Secret,
     SecretType,
     Setting,
     SettingSpec,
+    TableBufferingFunction,
+    TableInput,
     Utf8,
     Worker,
 )
+from vgi_fast.formats import arrow_ipc
 
 worker = Worker(
     "tested",
@@ -214,6 +218,51 @@ def fails_after(batches: int) -> Iterator[dict[str, object]]:
 @worker.table(columns={"n": "int64"})
 def nothing() -> Iterator[dict[str, object]]:
     yield from ()
+
+
+# ---- functions over tables ----
+
+
+@worker.table_in_out(projection_pushdown=True)
+def echo(data: TableInput) -> TableInput:
+    return data
+
+
+@worker.table_in_out
+def at_least(least: int, data: pa.RecordBatch, *, negated: bool = False) -> pa.RecordBatch:
+    kept = pc.less(data["n"], least) if negated else pc.greater_equal(data["n"], least)
+    return data.filter(kept)
+
+
+@worker.table_in_out(columns={"total": "int64"}, max_workers=1)
+def grand_total(batches: Iterator[pa.RecordBatch]) -> Iterator[dict[str, object] | None]:
+    found = 0
+    for batch in batches:
+        found += pc.sum(batch["n"]).as_py() or 0
+        yield None
+    if found < 0:
+        raise ValueError("no negative numbers")
+    yield {"total": [found]}
+
+
+@worker.row_transform(columns={"i": "int64"})
+def repeated(n: Int64) -> RowsOf:
+    return RowsOf({"i": np.concatenate([np.arange(count) for count in n])}, np.arange(len(n)).repeat(n))
+
+
+class Collect(TableBufferingFunction[None]):
+    """Gives the table when all of it was read"""
+
+
+@worker.table_buffering(columns={"n": "int64", "share": "float64"})
+def share(data: pa.Table) -> dict[str, object]:
+    numbers = data["n"].combine_chunks().cast(pa.int64())
+    return {"n": numbers, "share": pc.divide(numbers.cast(pa.float64()), pc.sum(numbers))}
+
+
+worker.add(Collect)
+for source in arrow_ipc.FUNCTIONS:
+    worker.add(source)
 
 
 if __name__ == "__main__":

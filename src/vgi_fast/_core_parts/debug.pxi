@@ -79,6 +79,7 @@ cdef class Block:
     cdef void *raw
     cdef size_t capacity
     cdef View view              # borrowed, read-only memory instead of its own
+    cdef object owner           # of memory that is borrowed otherwise
 
     @staticmethod
     cdef Block over(View view):

@@ -8,12 +8,12 @@ from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import CatalogInterface
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import aggregate, scalar, table
+from vgi_fast.functions import aggregate, buffering, copying, inout, row_transform, scalar, table
 from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["Registry", "specs_of"]
 
@@ -35,6 +35,19 @@ _COUNT_KEYS: Final = {
     "TABLE_MACRO": "macro",
     "INDEX": "index",
 }
+
+_CLASS_SPECS: Final[tuple[tuple[type, Callable[[Any], FunctionSpec]], ...]] = (
+    (scalar.ScalarFunction, scalar.class_spec),
+    (table.TableFunctionGenerator, table.class_spec),
+    (aggregate.AggregateFunction, aggregate.class_spec),
+    (row_transform.RowTransformFunction, row_transform.row_transform_class_spec),
+    (inout.TableInOutGenerator, inout.in_out_class_spec),
+    (inout.TableInOutFunction, inout.in_out_class_spec),
+    (buffering.TableBufferingFunction, buffering.buffering_class_spec),
+    (copying.CopyFromFunction, copying.copy_from_class_spec),
+    (copying.CopyToFunction, copying.copy_to_class_spec),
+)
+"""The bases of function classes, the more special first."""
 
 Key = tuple[str, str, str, str]
 
@@ -105,6 +118,7 @@ class Registry:
         for catalog in self.catalogs.values():
             for name in catalog.global_functions:
                 self.global_function(catalog, name)
+            self.copy_formats(catalog.name)
         self._find_unlisted()
 
     def _find_unlisted(self) -> None:
@@ -141,6 +155,21 @@ class Registry:
             for spec in overloads
             for parameter in spec.signature.parameters
         )
+
+    def copy_formats(self, catalog: str) -> dict[str, list[copying.CopyFromSpec | copying.CopyToSpec]]:
+        """Readers and writers by format: at most one for each direction, under one name."""
+        found: dict[str, list[copying.CopyFromSpec | copying.CopyToSpec]] = {}
+        for (in_catalog, _, kind, _), overloads in self._objects.items():
+            for spec in overloads if kind == "TABLE_FUNCTION" and in_catalog == catalog else ():
+                if isinstance(spec, (copying.CopyFromSpec, copying.CopyToSpec)):
+                    found.setdefault(spec.format_name.lower(), []).append(spec)
+        for format_name, specs in found.items():
+            if len({spec.direction for spec in specs}) != len(specs) or len({spec.name for spec in specs}) != 1:
+                raise DefinitionError(
+                    f"Catalog '{catalog}': format '{format_name}' has {', '.join(spec.where for spec in specs)}",
+                    hint="a format has one reader and one writer at most, which share the name of their functions",
+                )
+        return found
 
     def interface(self, name: str) -> CatalogInterface:
         """Who answers for an ATTACH of that name."""
@@ -256,12 +285,9 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     if isinstance(source, FunctionSpec):
         return (source,)
     if isinstance(source, type):
-        if issubclass(source, scalar.ScalarFunction):
-            return (scalar.class_spec(source),)
-        if issubclass(source, table.TableFunctionGenerator):
-            return (table.class_spec(source),)
-        if issubclass(source, aggregate.AggregateFunction):
-            return (aggregate.class_spec(source),)
+        for base, class_spec in _CLASS_SPECS:
+            if issubclass(source, base):
+                return (class_spec(source),)
         from vgi_fast.functions import exchange
 
         if issubclass(source, exchange.TableWriteFunction):
@@ -272,8 +298,8 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     shown = getattr(source, "__name__", None) or repr(source)
     raise DefinitionError(
         f"{shown} is not a function of a worker",
-        hint="decorate it with @scalar, @table or @aggregate, or derive a class from ScalarFunction, "
-        "TableFunctionGenerator or AggregateFunction",
+        hint="decorate it with @scalar, @table, @aggregate, @table_in_out, @row_transform or @table_buffering, or "
+        f"derive a class from one of {', '.join(base.__name__ for base, _ in _CLASS_SPECS)}",
     )
 
 

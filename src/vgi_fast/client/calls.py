@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from vgi_fast._core import Array, RecordBatch, Schema
+from vgi_fast._core import Array, RecordBatch, Schema, encode_stream
 from vgi_fast.client.connection import EMPTY_SCHEMA, Stream
 from vgi_fast.client.signatures import Function
 from vgi_fast.client.values import as_batches, as_table
 from vgi_fast.errors import ProtocolError
+from vgi_fast.wire import records
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,10 +158,28 @@ def producer_batches(bound: Bound, columns: Sequence[int] | None, **hints: Any) 
         yield batch if keep is None else batch.select(keep)
 
 
-def in_out_batches(bound: Bound, table: "pa.Table", batch_rows: int) -> Iterator[RecordBatch]:
+def in_out_batches(
+    bound: Bound, table: "pa.Table", batch_rows: int, columns: Sequence[int] | None = None
+) -> Iterator[RecordBatch]:
     """Batches of a table-in-out function: one for each input batch, then those of its finalize phase."""
     assert bound.input_schema is not None
-    stream = bound.init(input_schema=bound.input_schema, phase="INPUT")
+    pushed, keep = _pushed(bound, columns)
+    for batch in _in_out_batches(bound, table, batch_rows, pushed):
+        yield batch if keep is None else batch.select(keep)
+
+
+def _pushed(bound: Bound, columns: Sequence[int] | None) -> tuple[list[int] | None, Sequence[int] | None]:
+    """Columns to ask the function for, and those to select of what it gives."""
+    if columns and bound.function.info["projection_pushdown"]:
+        return list(columns), None
+    return None, columns
+
+
+def _in_out_batches(
+    bound: Bound, table: "pa.Table", batch_rows: int, projection_ids: list[int] | None
+) -> Iterator[RecordBatch]:
+    assert bound.input_schema is not None
+    stream = bound.init(input_schema=bound.input_schema, phase="INPUT", projection_ids=projection_ids)
     with stream:
         for batch in as_batches(table, bound.input_schema, batch_rows):
             answer = stream.exchange(batch)
@@ -170,3 +189,80 @@ def in_out_batches(bound: Bound, table: "pa.Table", batch_rows: int) -> Iterator
                 yield answer
     if bound.function.info["has_finalize"]:
         yield from bound.init(phase="FINALIZE", execution_id=stream.header["execution_id"]).batches()
+
+
+def buffered_batches(
+    bound: Bound, table: "pa.Table", batch_rows: int, columns: Sequence[int] | None = None
+) -> Iterator[RecordBatch]:
+    """Batches of a table-buffering function: sink, combine, and each source in turn, all on one connection."""
+    pushed, keep = _pushed(bound, columns)
+    if table.num_rows == 0:
+        return  # nothing is called for a table without rows
+    with Buffering(bound, projection_ids=pushed) as buffering:
+        for batch in as_batches(table, buffering.input_schema, batch_rows):
+            buffering.process(batch)
+        for finalize_state_id in buffering.combine():
+            for batch in buffering.source(finalize_state_id):
+                yield batch if keep is None else batch.select(keep)
+
+
+class Buffering:
+    """One execution of a table-buffering function or a COPY TO; leaving the context ends it for the worker."""
+
+    def __init__(self, bound: Bound, execution_id: bytes | None = None, **fields: Any) -> None:
+        assert bound.input_schema is not None
+        self.bound = bound
+        self.input_schema = bound.input_schema
+        self._fields = fields
+        stream = bound.init(
+            input_schema=self.input_schema, phase="TABLE_BUFFERING", execution_id=execution_id, **fields
+        )
+        stream.close()
+        self.execution_id: bytes = stream.header["execution_id"]
+        self._state_id: bytes | None = None
+
+    def process(self, batch: RecordBatch, batch_index: int | None = None) -> bytes:
+        """Hand one batch over; of these answers, DuckDB knows the last when it combines."""
+        request = {**self._call(), "input_batch": encode_stream(batch.schema, [batch]), "batch_index": batch_index}
+        answer = self.bound.catalog.client.call("table_buffering_process", request)
+        self._state_id = bytes(answer["state_id"])
+        return self._state_id
+
+    def combine(self, state_ids: Sequence[bytes] | None = None) -> list[bytes]:
+        """Ids to finalize. By default of what this object has processed."""
+        if state_ids is None:
+            state_ids = [] if self._state_id is None else [self._state_id]
+        request = {**self._call(), "state_ids": list(state_ids)}
+        answer = self.bound.catalog.client.call("table_buffering_combine", request)
+        return list(answer["finalize_state_ids"] or ())
+
+    def source(self, finalize_state_id: bytes) -> Iterator[RecordBatch]:
+        stream = self.bound.init(
+            phase="TABLE_BUFFERING_FINALIZE",
+            execution_id=self.execution_id,
+            finalize_state_id=finalize_state_id,
+            **self._fields,
+        )
+        return stream.batches()
+
+    def destroy(self) -> None:
+        self.bound.catalog.client.call("table_buffering_destructor", self._call())
+
+    def __enter__(self) -> "Buffering":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        connection = self.bound.catalog.client.connection
+        if connection.usable and connection.stream is None:
+            self.destroy()
+
+    def _call(self) -> dict[str, Any]:
+        request = records.BIND_REQUEST.decode(self.bound.request)
+        return {
+            "function_name": request["function_name"],
+            "execution_id": self.execution_id,
+            "attach_opaque_data": request["attach_opaque_data"],
+            "schema_name": request["schema_name"],
+        }

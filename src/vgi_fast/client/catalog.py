@@ -147,7 +147,8 @@ class Catalog(CatalogTables):
         columns = None if projection is None else _positions(bound.output_schema, projection)
         if table is None:
             return TableCall(bound, calls.producer_batches(bound, columns, **(hints or {})), columns)
-        return TableCall(bound, calls.in_out_batches(bound, table, batch_rows))
+        read = calls.buffered_batches if bound.function.kind == "TABLE_BUFFERING" else calls.in_out_batches
+        return TableCall(bound, read(bound, table, batch_rows, columns), columns)
 
     def open_aggregate(
         self,
@@ -195,6 +196,31 @@ class Catalog(CatalogTables):
         constants = self._constants(function, args)
         named_values = {key: values.constant(value, function.named[key], name) for key, value in (named or {}).items()}
         return self._bind(function, constants, named_values, input_schema, settings, secrets)
+
+    def bind_copy(
+        self,
+        handler: str,
+        path: str,
+        *,
+        columns: "pa.Schema",
+        direction: str,
+        format: str = "",
+        options: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        secrets: Secrets | None = None,
+    ) -> Bound:
+        """Bind the handler of a COPY format ``from`` or ``to`` a file. ``columns`` are those of the table."""
+        kind = "TABLE_BUFFERING" if direction == "to" else "TABLE"
+        listed = [one for one in self._candidates(handler, "table", None) if one.kind == kind]
+        if not listed:
+            raise ArgumentError(f"catalog {self.name!r} has no handler {handler!r} for COPY ... {direction.upper()}")
+        given = {key: values.constant(value, listed[0].named[key], handler) for key, value in (options or {}).items()}
+        schema = Schema.of(columns)
+        copy: dict[str, Any] = {"format": format, "file_path": path}
+        if direction == "to":
+            return self._bind(listed[0], [], given, schema, settings, secrets, copy_to=copy)
+        copy["expected_schema"] = schema.serialize()
+        return self._bind(listed[0], [], given, None, settings, secrets, copy_from=copy)
 
     def resolve(
         self,
@@ -266,7 +292,7 @@ class Catalog(CatalogTables):
             "attach_opaque_data": self._attach or None,
             "transaction_opaque_data": self.transaction,
             "resolved_secrets_provided": False,
-            "schema_name": function.schema_name or None,
+            "schema_name": None if "copy_from" in fields or "copy_to" in fields else function.schema_name or None,
             **fields,
         }
         answer = self.client.call("bind", request)

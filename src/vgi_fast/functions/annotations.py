@@ -22,7 +22,7 @@ from vgi_fast.functions.parameters import (
     Setting,
     TableInput,
 )
-from vgi_fast.wire.arrow import Array, DataType, type_named
+from vgi_fast.wire.arrow import Array, DataType, RecordBatch, type_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +35,14 @@ VALUE: Final = "value"
 TYPED: Final = "typed"
 ARROW_SCALAR: Final = "arrow_scalar"
 COLUMN_FORMS: Final = (NUMPY, MASKED, ARROW, ARRAY)
+
+# Forms of a batch of the TABLE argument.
+BATCH: Final = "batch"
+ARROW_BATCH: Final = "arrow_batch"
+ARROW_TABLE: Final = "arrow_table"
+COLUMNS: Final = "columns"
+EACH: Final = "each "
+"""Before a form: an iterator over the batches."""
 
 _INJECTIONS: Final = (Setting, Secret, OutputLength, Auth)
 
@@ -334,3 +342,19 @@ def constant_form(annotation: Annotation) -> str:
 
 def is_table_input(annotation: Annotation) -> bool:
     return annotation.base is TableInput
+
+
+def table_form(annotation: Annotation) -> str | None:
+    """How the batches of a TABLE argument annotated like this are delivered; None when it is not one."""
+    base = annotation.base
+    origin = get_origin(base)
+    if getattr(origin, "__name__", "") in ("Iterator", "Iterable") and get_args(base):
+        form = table_form(Annotation(get_args(base)[0]))
+        return None if form is None else EACH + form
+    if base in (TableInput, RecordBatch):
+        return BATCH
+    if is_pyarrow(base):
+        return {"RecordBatch": ARROW_BATCH, "Table": ARROW_TABLE}.get(base.__name__)
+    if base is dict or origin is dict or getattr(origin or base, "__name__", "") == "Mapping":
+        return COLUMNS
+    return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.secrets import SecretsAccessor, decode_settings
-from vgi_fast.wire.arrow import decode_row
+from vgi_fast.wire.arrow import decode_row, schema_from_bytes
 from vgi_fast.wire.attach import AttachData
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.functions.arguments import GivenArguments
     from vgi_fast.functions.filters import CurrentFilters, PushdownFilters
+    from vgi_fast.storage import BoundStorage
     from vgi_fast.wire.arrow import DataType, Schema
 
 __all__ = [
@@ -234,6 +235,10 @@ class BindParams(Generic[TArgs]):
         "at_value",
         "attach_opaque_data",
         "auth",
+        "copy_direction",
+        "copy_format",
+        "expected_schema",
+        "file_path",
         "function_name",
         "given",
         "input_schema",
@@ -265,6 +270,13 @@ class BindParams(Generic[TArgs]):
         self.transaction_opaque_data: bytes | None = request["transaction_opaque_data"]
         self.at_unit: str | None = request["at_unit"]
         self.at_value: str | None = request["at_value"]
+        copy = request.get("copy_from") or request.get("copy_to") or {}
+        self.copy_direction: str | None = None if not copy else "from" if request.get("copy_from") else "to"
+        self.copy_format: str | None = copy.get("format")
+        self.file_path: str | None = copy.get("file_path")
+        """What a COPY reads or writes; DuckDB may have chosen a temporary name."""
+        expected = copy.get("expected_schema")
+        self.expected_schema: Schema | None = None if expected is None else schema_from_bytes(expected)
         self.auth = auth
         self.log = log or ClientLog(discard_log)
         self.settings_blob: bytes | None = request["settings"]
@@ -301,6 +313,13 @@ class BindParams(Generic[TArgs]):
     def input_types(self) -> list[DataType]:
         """Types of the input columns, in order."""
         return self.input_schema.types if self.input_schema is not None else []
+
+    @property
+    def attach_storage(self) -> BoundStorage:
+        """What all calls of this ATTACH share; it outlives them."""
+        from vgi_fast.storage import BoundStorage, attach_scope, default_storage
+
+        return BoundStorage(default_storage(), b"", scope=attach_scope(self.attach_opaque_data or b""))
 
     def client_log(self, level: str, message: str, **extra: Any) -> None:
         self.log(level, message, **extra)
@@ -357,6 +376,13 @@ class InitParams(BindParams[TArgs]):
     def required_columns(self) -> list[str]:
         """Names of the columns that are worth reading: those of the query and of its filters."""
         return self.output_schema.names
+
+    @property
+    def storage(self) -> BoundStorage:
+        """What all processes of this execution share."""
+        from vgi_fast.storage import BoundStorage, default_storage
+
+        return BoundStorage(default_storage(), self.execution_id)
 
 
 class ProcessParams(InitParams[TArgs]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.errors import ProtocolError
+from vgi_fast.errors import ArgumentError, ProtocolError
 from vgi_fast.functions.arguments import GivenArguments, bind_arguments, decode_arguments
 from vgi_fast.functions.overloads import resolve
 from vgi_fast.wire import records
@@ -87,6 +87,11 @@ class InvocationCache:
 def understand(request: dict[str, Any], candidates: list[FunctionSpec]) -> Invocation:
     """Steps 2 to 4 of section 4.1 of the function document."""
     given = decode_arguments(request["arguments"])
+    if request["copy_from"] or request["copy_to"]:
+        direction = "from" if request["copy_from"] else "to"
+        candidates = [one for one in candidates if getattr(one, "direction", None) == direction]
+        if not candidates:
+            raise ArgumentError(f"'{request['function_name']}' does not serve COPY ... {direction.upper()}")
     blob = request["input_schema"]
     input_schema = schema_from_bytes(blob) if blob else None
     spec = resolve(request["function_name"], candidates, given, input_schema)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.emission import PLAIN, Emit
+from vgi_fast.functions.spec import cache_metadata
+from vgi_fast.wire import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,11 +20,20 @@ if TYPE_CHECKING:
     from vgi_fast.functions.batches import BatchShaper
     from vgi_fast.functions.context import ClientLog
     from vgi_fast.functions.emission import Emission
+    from vgi_fast.functions.inout import InOutShaper
     from vgi_fast.wire.arrow import RecordBatch
 
     Metadata = dict[bytes, bytes] | None
 
-__all__ = ["GeneratorProducer", "OutputCollector", "ProcessProducer", "Producer"]
+__all__ = [
+    "ExchangeCollector",
+    "GeneratorProducer",
+    "NonEmptyProducer",
+    "OutputCollector",
+    "ProcessProducer",
+    "Producer",
+    "RowsOf",
+]
 
 
 class Producer(Protocol):
@@ -87,9 +98,11 @@ class GeneratorProducer:
 class OutputCollector:
     """Where ``process`` puts its batch: ``out.emit(...)`` once per call, ``out.finish()`` at the end."""
 
-    __slots__ = ("_emission", "_emitted", "_finished", "_log", "_parts", "_shaper")
+    __slots__ = ("_emission", "_emitted", "_finished", "_log", "_parts", "_repeats", "_shaper")
 
-    def __init__(self, shaper: BatchShaper, log: ClientLog, emission: Emission) -> None:
+    def __init__(self, shaper: BatchShaper, log: ClientLog, emission: Emission, *, repeats: bool = False) -> None:
+        self._repeats = repeats
+        """Any number of batches may be emitted before the next call."""
         self._shaper = shaper
         self._log = log
         self._emission = emission
@@ -111,7 +124,7 @@ class OutputCollector:
         ``batch_index`` places its rows among those of all streams. ``partition_values`` gives (least, greatest) by
         column where they are not to be read from the batch.
         """
-        if self._emitted:
+        if self._emitted and not self._repeats:
             raise ArgumentError("Only one data batch may be emitted per call")
         self._emitted = True
         beside = PLAIN
@@ -129,6 +142,11 @@ class OutputCollector:
         for part in self._shaper.parts(batch) if one is None else (one,):
             self._parts.append((part, beside, first))
             first = False
+
+    def drained(self) -> Iterator[RecordBatch]:
+        """What was emitted, once."""
+        while self._parts:
+            yield self._parts.popleft()[0]
 
     def finish(self) -> None:
         """No call of ``process`` follows."""
@@ -177,6 +195,103 @@ class ProcessProducer:
 
     def close(self) -> None:
         self._process = _closed
+
+
+def _merged(metadata: Metadata, cache_control: dict[str, Any] | None) -> Metadata:
+    if not cache_control:
+        return metadata
+    return {**(metadata or {}), **cache_metadata("emit", cache_control)}
+
+
+class ExchangeCollector:
+    """As ``OutputCollector``, for the one batch that answers a batch."""
+
+    __slots__ = ("_answer", "_checks_rows", "_log", "_metadata", "_shaper")
+
+    def __init__(self, shaper: InOutShaper, log: ClientLog, metadata: Metadata, checks_rows: bool) -> None:
+        self._shaper = shaper
+        self._log = log
+        self._metadata = metadata or None
+        """Of every answer."""
+        self._checks_rows = checks_rows
+        """Rows have to be related to those of the input."""
+        self._answer: tuple[Any, Metadata, Any] | None = None
+
+    def emit(
+        self,
+        batch: Any,
+        *,
+        metadata: dict[bytes, bytes] | None = None,
+        cache_control: dict[str, Any] | None = None,
+        parent_rows: Any = None,
+    ) -> None:
+        """A batch in any form. ``parent_rows`` are, for a row transform, the input rows that its rows come from."""
+        if self._answer is not None:
+            raise ArgumentError("Only one data batch may be emitted per call")
+        self._answer = batch, _merged(metadata, cache_control), parent_rows
+
+    def finish(self) -> None:
+        raise ArgumentError("finish() is not allowed on exchange streams")
+
+    def client_log(self, level: str, message: str, **extra: Any) -> None:
+        self._log(level, message, **extra)
+
+    def begin(self) -> None:
+        self._answer = None
+
+    def emitted(self, input_rows: int) -> RecordBatch:
+        """What was emitted since ``begin``; nothing is no rows."""
+        if self._answer is None:
+            return self.answer(None, input_rows)
+        produced, metadata, parent_rows = self._answer
+        return self.answer(produced, input_rows, metadata, parent_rows)
+
+    def answer(self, produced: Any, input_rows: int, metadata: Metadata = None, parent_rows: Any = None) -> RecordBatch:
+        if type(produced) is RowsOf:
+            produced, parent_rows = produced.rows, produced.parents
+        batch = self._shaper.batch(produced)
+        if parent_rows is not None:
+            provenance = self._shaper.provenance(parent_rows, batch.num_rows, input_rows)
+            metadata = {**(metadata or {}), keys.PARENT_ROW: provenance} if provenance else metadata
+        elif self._checks_rows and batch.num_rows not in (0, input_rows) and keys.PARENT_ROW not in (metadata or {}):
+            raise self._shaper.unrelated(batch.num_rows, input_rows)
+        if self._metadata is not None:
+            metadata = {**self._metadata, **(metadata or {})}
+        return batch if metadata is None else batch.with_metadata(metadata)
+
+
+class RowsOf:
+    """Result of a row transform whose rows are not one for one those of its input.
+
+    ``RowsOf({"word": words}, parents)``: ``parents`` holds for each row the index of the input row it comes from.
+    """
+
+    __slots__ = ("parents", "rows")
+
+    def __init__(self, rows: Any, parents: Any) -> None:
+        self.rows = rows
+        self.parents = parents
+
+
+class NonEmptyProducer:
+    """Leaves out batches without rows, which would end the client's reading (section 7.4 of the function document)."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Producer) -> None:
+        self._inner = inner
+
+    def next(self) -> tuple[RecordBatch, Metadata] | None:
+        while True:
+            found = self._inner.next()
+            if found is None or found[0].num_rows:
+                return found
+
+    def cancel(self) -> None:
+        self._inner.cancel()
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def _closed(out: OutputCollector) -> None:

@@ -109,7 +109,10 @@ def _score(candidate: FunctionSpec, given: GivenArguments, input_schema: Schema 
     columns = input_schema.types if input_schema is not None else []
     constants = [one.type for one in given.positional]
     total = 0
-    for parameters, types in ((signature.constants, constants), (signature.columns, columns)):
+    compared = [(signature.constants, constants)]
+    if signature.table is None:  # any table is taken
+        compared.append((signature.columns, columns))
+    for parameters, types in compared:
         score = _score_types(parameters, types)
         if score is None:
             return None

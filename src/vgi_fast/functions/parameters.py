@@ -167,8 +167,12 @@ class Returns:
         self.arrow_type = arrow_type
 
 
-class TableInput:
-    """The TABLE argument of a table-in-out function."""
+if TYPE_CHECKING:
+    from vgi_fast.wire.arrow import RecordBatch as TableInput
+else:
+
+    class TableInput:
+        """The TABLE argument of a table-in-out function: each batch as a core ``RecordBatch``."""
 
 
 class AnyArrow:

@@ -147,7 +147,7 @@ class Slot:
 class Signature:
     """All parameters of one function."""
 
-    __slots__ = ("columns", "constants", "injections", "named", "parameters", "positional", "slots")
+    __slots__ = ("columns", "constants", "injections", "named", "parameters", "positional", "slots", "table")
 
     def __init__(self, slots: list[Slot], where: str) -> None:
         self.slots = slots
@@ -160,6 +160,7 @@ class Signature:
         self.columns = [p for p in seen if p.role == COLUMN]
         self.constants = [p for p in seen if p.role in (CONST, POSITIONAL)]
         """What arrives as ``positional_<i>``."""
+        self.table = next((p for p in seen if p.role == TABLE), None)
         self._check(where)
 
     def _check(self, where: str) -> None:
@@ -172,6 +173,11 @@ class Signature:
                 raise DefinitionError(
                     f"{where}: the varargs parameter {parameter.name!r} must be the last positional one"
                 )
+        if sum(parameter.role == TABLE for parameter in self.positional) > 1:
+            raise DefinitionError(
+                f"{where}: more than one parameter takes a table",
+                hint="DuckDB passes one; give it a column that tells several relations apart",
+            )
         if sum(injection.kind == AUTH for injection in self.injections) > 1:
             raise DefinitionError(f"{where}: more than one parameter takes the caller's identity")
         for injection in self.injections:
@@ -324,11 +330,41 @@ def _scalar_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict
 def read_table(
     function: Callable[..., Any], where: str, docs: Callable[[], dict[str, str]], skip: int = 0
 ) -> Signature:
-    """Arguments and injected values of a table function written as a generator function."""
-    return Signature([_table_slot(p, where, docs) for p in python_parameters(function, where, skip)], where)
+    """Arguments, injected values and the TABLE argument of a table function written as a function."""
+    return Signature([table_slot(p, where, docs) for p in python_parameters(function, where, skip)], where)
 
 
-def _table_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[str, str]]) -> Slot:
+def read_row_transform(
+    function: Callable[..., Any], where: str, docs: Callable[[], dict[str, str]], skip: int = 0
+) -> Signature:
+    """Columns, named constants and injected values of a row transform."""
+    return Signature([_row_slot(p, where, docs) for p in python_parameters(function, where, skip)], where)
+
+
+def _row_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[str, str]]) -> Slot:
+    """Without default a column, with one a named constant."""
+    here = f"{where}, parameter {parameter.name!r}"
+    annotation = _annotation(parameter, here, "a column such as Int64, or a constant with a default")
+    injection = _injection(annotation, parameter, here)
+    if injection is not None:
+        return Slot(parameter.name, parameter.kind, injection)
+    is_column = ann.column_form(annotation, annotation.base) is not None or parameter.kind == SPREAD
+    if not is_column and (parameter.kind == BY_KEYWORD or parameter.default is not MISSING):
+        return table_slot(parameter, where, docs)
+    if parameter.default is not MISSING:
+        raise DefinitionError(f"{here}: a column cannot have a default")
+    if ann.table_form(annotation) is not None:
+        raise DefinitionError(f"{here}: the arguments of a row transform are its columns; @table_in_out takes a table")
+    slot = _scalar_slot(parameter, where, docs)
+    assert isinstance(slot.source, Parameter)
+    if slot.source.role != COLUMN:
+        raise DefinitionError(f"{here}: a constant of a row transform is named: give it a default, or put it behind *")
+    if slot.source.type is None and not slot.source.varargs:
+        raise DefinitionError(f"{here}: a column of a row transform has a concrete type")
+    return slot
+
+
+def table_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[str, str]]) -> Slot:
     here = f"{where}, parameter {parameter.name!r}"
     annotation = _annotation(parameter, here, "a Python type such as int")
     injection = _injection(annotation, parameter, here)
@@ -336,8 +372,11 @@ def _table_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[
         if injection.kind == ROWS:
             raise DefinitionError(f"{here}: a table function decides how many rows it produces")
         return Slot(parameter.name, parameter.kind, injection)
-    if ann.is_table_input(annotation):
-        raise DefinitionError(f"{here}: table-in-out functions are not supported yet")
+    form = ann.table_form(annotation)
+    if form is not None:
+        if parameter.default is not MISSING or parameter.kind != BY_POSITION:
+            raise DefinitionError(f"{here}: the table is a positional argument without default")
+        return Slot(parameter.name, parameter.kind, Parameter(parameter.name, TABLE, None, form, docs=docs))
     if ann.column_form(annotation, annotation.base) is not None:
         raise DefinitionError(
             f"{here}: {_shown(annotation.base)} is a column, but arguments of a table function are constants",
@@ -361,8 +400,10 @@ def _table_slot(parameter: PythonParameter, where: str, docs: Callable[[], dict[
     return Slot(parameter.name, passing, value)
 
 
-def read_arguments_class(cls: type, where: str, docs: Callable[[], dict[str, str]]) -> Signature:
-    """The annotated fields of an arguments class, such as a dataclass."""
+def read_arguments_class(
+    cls: type, where: str, docs: Callable[[], dict[str, str]], *, columns: bool = False
+) -> Signature:
+    """The annotated fields of an arguments class, such as a dataclass. With ``columns`` positions are columns."""
     fields: list[tuple[Parameter, int | None]] = []
     for name, raw in ann.class_annotations(cls, where).items():
         if get_origin(raw) is not None and getattr(get_origin(raw), "__name__", "") == "ClassVar":
@@ -376,6 +417,9 @@ def read_arguments_class(cls: type, where: str, docs: Callable[[], dict[str, str
     unplaced = [f for f in rest if f[0].role != NAMED]
     if unplaced and positions:
         raise DefinitionError(f"{where}: field {unplaced[0][0].name!r} needs Arg(<position>) or Arg(<name>)")
+    if columns:
+        for parameter, _ in [*ordered, *unplaced]:
+            parameter.role = COLUMN
     return Signature([Slot(p.python_name, BY_KEYWORD, p) for p, _ in [*ordered, *rest]], where)
 
 
@@ -387,10 +431,12 @@ def _class_field(
     options = annotation.options
     if options is None:
         raise DefinitionError(f"{here}: expected Annotated[<type>, Arg(...)], got {_shown(raw)}")
-    if ann.is_table_input(annotation):
-        raise DefinitionError(f"{here}: table-in-out functions are not supported yet")
     position = options.position if isinstance(options, Arg) else None
     default = _class_default(cls, name)
+    if ann.is_table_input(annotation):
+        if isinstance(position, str) or default is not MISSING:
+            raise DefinitionError(f"{here}: the table is a positional argument without default")
+        return Parameter(name, TABLE, None, ann.BATCH, options=options, docs=docs), position
     if default is MISSING:
         default = options.default
     if isinstance(position, int) and default is not MISSING:

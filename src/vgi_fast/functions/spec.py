@@ -14,7 +14,7 @@ from vgi_fast.wire import keys, records
 from vgi_fast.wire.arrow import Field, Schema, empty_schema, type_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from vgi_fast.functions.context import BindParams
     from vgi_fast.functions.secrets import SecretValues
@@ -26,6 +26,12 @@ SPECS_ATTRIBUTE: Final = "__vgi_functions__"
 """Where a decorated function and a function class keep their specs."""
 
 _NOT_YET: Final = (
+    "has_finalize",
+    "requires_input_batch_index",
+    "sink_order_dependent",
+    "source_order_dependent",
+)
+_OF_TABLES: Final = (
     "has_finalize",
     "requires_input_batch_index",
     "sink_order_dependent",
@@ -59,6 +65,7 @@ class FunctionOptions:
         "distinct_dependent",
         "dynamic_to_string",
         "examples",
+        "extra",
         "filter_pushdown",
         "late_materialization",
         "max_workers",
@@ -84,11 +91,17 @@ class FunctionOptions:
         "tags",
     )
 
-    def __init__(self, where: str, given: Mapping[str, Any]) -> None:
+    def __init__(self, where: str, given: Mapping[str, Any], kind_options: Iterable[str] = ()) -> None:
+        """``kind_options`` are accepted besides those of all kinds; they are kept as given in ``extra``."""
+        self.extra = {name: given[name] for name in kind_options if given.get(name) is not None}
         for name in given:
+            if name in kind_options:
+                continue
             if name in _NOT_YET:
                 value = given[name]
                 if getattr(value, "name", value) not in _SWITCHED_OFF and value not in ([], ()):
+                    if name in _OF_TABLES:
+                        raise DefinitionError(f"{where}: {name} is an option of functions over tables")
                     raise DefinitionError(f"{where}: {name} is not supported yet")
             elif name not in _ACCEPTED:
                 raise DefinitionError(f"{where}: unknown option {name!r}; there are {', '.join(sorted(_ACCEPTED))}")
@@ -154,7 +167,7 @@ class FunctionOptions:
         ]
 
 
-_ACCEPTED: Final = frozenset({*FunctionOptions.__slots__, "preserves_order", "output_type"})
+_ACCEPTED: Final = frozenset({*FunctionOptions.__slots__} - {"extra"} | {"preserves_order", "output_type"})
 META_ATTRIBUTES: Final = frozenset({*_ACCEPTED, *_NOT_YET})
 
 

@@ -153,6 +153,10 @@ class TableSpec(FunctionSpec):
             self.columns_hook = columns
         else:
             self.fixed_schema = self._declared(columns)
+        if signature.table is not None:
+            raise DefinitionError(
+                f"{where} takes a table, which functions of @table_in_out and @table_buffering do",
+            )
         if options.returns is not None or options.null_handling is not None:
             raise DefinitionError(f"{where}: returns and null_handling are options of scalar functions")
         if (options.max_workers or 1) > 1 and "on_init" not in self.hooks:

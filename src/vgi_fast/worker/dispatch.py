@@ -23,6 +23,7 @@ from vgi_fast.worker.log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from vgi_fast._core import SpoolCalls
     from vgi_fast.catalog.interface import CatalogInterface
     from vgi_fast.catalog.registry import Registry
     from vgi_fast.functions.context import CallerIdentity
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from vgi_fast.transports.shared_memory import SharedMemory
     from vgi_fast.wire.arrow import ScalarPlan
     from vgi_fast.wire.methods import Method
+    from vgi_fast.worker.calls.buffering import Execution
+    from vgi_fast.worker.calls.inout import Substream
     from vgi_fast.worker.trace import Tracer
 
 __all__ = ["Call", "Reply", "Service", "Session"]
@@ -170,6 +173,7 @@ class Call:
         "method",
         "pending",
         "pledge",
+        "request_blob",
         "session",
     )
 
@@ -183,6 +187,8 @@ class Call:
         self.log_schema = method.result
         self.pending: list[dict[bytes, bytes]] | None = [] if method.is_stream else None
         """Logs of an init, which wait for its success (section 4.2 of the RPC document)."""
+        self.request_blob = b""
+        """Of an init, as it was received."""
         self._request_id: str | None = ""
         self.pledge: Pledge | None = None
         """What has to know whether the client got the answer."""
@@ -247,6 +253,14 @@ class Session:
         self.requests = 0
         self.shared_memory: SharedMemory | None = None
         """Once a client has named a segment."""
+        self.substream: Substream | None = None
+        """Of a table-in-out function, between its two phases."""
+        self.execution: Execution | None = None
+        """Of a table-buffering function, while this connection fills it."""
+        self.calls: SpoolCalls | None = None
+        """What takes the next calls, if they are like the one before."""
+        self.request: tuple[Schema, dict[bytes, bytes]] | None = None
+        """Schema and metadata of the one being answered; its memory may be somebody else's by then."""
         self._may_be_abandoned = False
         self._lost = False
         self._trace = service.tracer.start() if service.tracer is not None else None
@@ -254,14 +268,22 @@ class Session:
         if connection.capabilities.spin_us:
             self.input.spin(connection.capabilities.spin_us)
 
+    def keep(self, execution: Execution | None) -> None:
+        """The execution whose calls are expected next; the one before lets go of its files."""
+        if self.execution is not None:
+            self.execution.pause()
+        self.execution = execution
+
     def run(self) -> None:
         """Returns when the peer has left or has sent something that is not a request."""
         try:
-            while self.serve_one():
+            while self.serve_one() and self._serve_calls():
                 self.busy = False
                 # Read after busy was cleared: whoever sets it looks at busy afterwards.
                 if self.leaving:
                     return
+                if self.execution is not None and not self.input.wait(_IDLE_MS):
+                    self.execution.pause()
                 if self.service.prepare is not None and not self.input.wait(_IDLE_MS):
                     # Another session may have taken it during the wait.
                     prepare, self.service.prepare = self.service.prepare, None
@@ -270,8 +292,25 @@ class Session:
         except TransportError:
             self.output.discard()
         finally:
+            self.keep(None)
             if self.shared_memory is not None:
                 self.shared_memory.close()
+
+    def _serve_calls(self) -> bool:
+        """Let the core answer calls that are alike; False at the end of the connection."""
+        while self.calls is not None:
+            calls, self.calls = self.calls, None
+            try:
+                request, idle = calls.serve(self.input, self.output, _IDLE_MS)
+            except ProtocolError as error:
+                self.fail(error, empty_schema())
+                return False
+            if request is None:
+                return idle
+            self._answer(request, request.metadata)
+            if self._lost:
+                return False
+        return True
 
     def serve_one(self) -> bool:
         """Serve one request; False at the end of the connection."""
@@ -327,6 +366,7 @@ class Session:
                 answer = in_place(call, _record(method, batch))
             else:
                 row = _parameters(method, batch)
+                self.request = (batch.schema, metadata)
                 del batch
                 self.input.release()
                 handler = self.service.handlers.get(name)
@@ -338,6 +378,8 @@ class Session:
                 self._send(method, answer)
                 if call.pledge is not None:
                     call.pledge.answered()
+        except TransportError:  # nobody is there to be told
+            raise
         except Exception as error:
             failure = error
             if call is not None and call.pledge is not None:

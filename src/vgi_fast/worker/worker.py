@@ -11,6 +11,10 @@ from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, is_object, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
 from vgi_fast.functions.aggregate import AggregateRegistrar
+from vgi_fast.functions.buffering import buffering_spec
+from vgi_fast.functions.copying import copy_from_spec, copy_to_spec
+from vgi_fast.functions.inout import in_out_spec
+from vgi_fast.functions.row_transform import row_transform_spec
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
@@ -22,6 +26,8 @@ if TYPE_CHECKING:
 
     from vgi_fast.catalog.interface import CatalogInterface
     from vgi_fast.catalog.specs import SecretType, SettingSpec
+    from vgi_fast.functions.buffering import BufferingOptions
+    from vgi_fast.functions.inout import InOutOptions
     from vgi_fast.functions.scalar import ScalarOptions
     from vgi_fast.functions.spec import FunctionSpec
     from vgi_fast.functions.table import TableOptions
@@ -173,6 +179,49 @@ class Worker:
     def aggregate(self) -> AggregateRegistrar:
         """As the free-standing ``aggregate``, and registers at once."""
         return AggregateRegistrar(self._add_spec)
+
+    @overload
+    def table_in_out(self, function: F, /) -> F: ...
+    @overload
+    def table_in_out(self, /, **options: Unpack[InOutOptions]) -> Callable[[F], F]: ...
+    def table_in_out(self, function: Any = None, /, **options: Any) -> Any:
+        """As the free-standing ``@table_in_out``, and registers at once."""
+        return self._registering(in_out_spec, "table_in_out", function, options)
+
+    @overload
+    def row_transform(self, function: F, /) -> F: ...
+    @overload
+    def row_transform(self, /, **options: Unpack[InOutOptions]) -> Callable[[F], F]: ...
+    def row_transform(self, function: Any = None, /, **options: Any) -> Any:
+        """As the free-standing ``@row_transform``, and registers at once."""
+        return self._registering(row_transform_spec, "row_transform", function, options)
+
+    @overload
+    def table_buffering(self, function: F, /) -> F: ...
+    @overload
+    def table_buffering(self, /, **options: Unpack[BufferingOptions]) -> Callable[[F], F]: ...
+    def table_buffering(self, function: Any = None, /, **options: Any) -> Any:
+        """As the free-standing ``@table_buffering``, and registers at once."""
+        return self._registering(buffering_spec, "table_buffering", function, options)
+
+    def copy_from(self, format: str, **options: Any) -> Callable[[F], F]:
+        """As the free-standing ``@copy_from``, and registers at once."""
+        found: Callable[[F], F] = self._registering(copy_from_spec, "copy_from", None, {**options, "format": format})
+        return found
+
+    def copy_to(self, format: str, **options: Any) -> Callable[[F], F]:
+        """As the free-standing ``@copy_to``, and registers at once."""
+        found: Callable[[F], F] = self._registering(copy_to_spec, "copy_to", None, {**options, "format": format})
+        return found
+
+    def _registering(self, make: Callable[[Any, Any], FunctionSpec], name: str, function: Any, options: Any) -> Any:
+        def decorate(function: F) -> F:
+            spec = make(function, options)
+            self._add_spec(spec)
+            attach_spec(function, spec)
+            return function
+
+        return decorate if function is None else decorate(_function(function, name))
 
     def register_ufunc(self, name: str, ufunc: Any, types: str, **options: Any) -> None:
         """A NumPy ufunc as scalar function: ``register_ufunc("hypot", np.hypot, "float64, float64 -> float64")``.

@@ -6,7 +6,9 @@ from vgi_fast import Catalog, CatalogInterface, CatalogSchema
 from vgi_fast.examples.example import (
     aggregates,
     arithmetic,
+    buffering,
     cacheable,
+    copying,
     filters,
     geometry,
     narrow_bind,
@@ -16,14 +18,17 @@ from vgi_fast.examples.example import (
     probes,
     projection_repro,
     random_values,
+    row_transforms,
     scans,
     schema_reconcile,
     sequences,
     session,
+    table_in_out,
     tables,
     tensors,
     text,
 )
+from vgi_fast.examples.example.accumulate import ACCUMULATE
 
 EXAMPLE: Final = tables.ExampleCatalog(
     Catalog(
@@ -47,6 +52,10 @@ EXAMPLE: Final = tables.ExampleCatalog(
                     *partitioned.FUNCTIONS,
                     *filters.FUNCTIONS,
                     *partitions.FUNCTIONS,
+                    *table_in_out.FUNCTIONS,
+                    *row_transforms.FUNCTIONS,
+                    *buffering.FUNCTIONS,
+                    *copying.FUNCTIONS,
                 ],
                 views=tables.MAIN_VIEWS,
                 macros=tables.MACROS,
@@ -54,7 +63,12 @@ EXAMPLE: Final = tables.ExampleCatalog(
             ),
             CatalogSchema(
                 "data",
-                functions=[*probes.DATA_FUNCTIONS, *aggregates.DATA_FUNCTIONS],
+                functions=[
+                    *probes.DATA_FUNCTIONS,
+                    *aggregates.DATA_FUNCTIONS,
+                    *table_in_out.DATA_FUNCTIONS,
+                    *buffering.DATA_FUNCTIONS,
+                ],
                 tables=tables.TABLES,
                 views=tables.DATA_VIEWS,
                 indexes=tables.INDEXES,
@@ -63,19 +77,12 @@ EXAMPLE: Final = tables.ExampleCatalog(
         ],
         settings=session.SETTINGS,
         secret_types=session.SECRET_TYPES,
-        global_functions=["global_scalar", "global_agg", "global_table"],
+        global_functions=["global_scalar", "global_agg", "global_table", "global_buffered"],
         global_function_prefix="vgi_example",
         comment="Example VGI catalog for testing",
         tags={"source": "vgi-fixture-worker", "version": "1"},
         source_url="https://github.com/Query-farm/vgi",
     )
-)
-ACCUMULATE: Final = Catalog(
-    "accumulate",
-    data_versions=["2.0.0"],
-    data_version_spec="2.0.0",
-    implementation_versions=["1.0.0"],
-    comment="Collections of rows that outlive queries",
 )
 TWINS: Final = [
     Catalog(name, functions=[probes.in_catalog(name)], comment=f"Half of a pair: {name}")

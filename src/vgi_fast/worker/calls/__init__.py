@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.worker.calls import aggregate, bind, builtin, catalog, planning, stream, streaming
+from vgi_fast.worker.calls import (
+    aggregate,
+    bind,
+    buffering,
+    builtin,
+    catalog,
+    copying,
+    inout,
+    planning,
+    stream,
+    streaming,
+)
 
 if TYPE_CHECKING:
     from vgi_fast.worker.dispatch import Call, Reply
@@ -52,12 +63,15 @@ def change(call: Call, row: dict[str, Any]) -> Reply:
     return own.get(call.method.name, changes.change)(call, row)
 
 
-HANDLERS = {
+HANDLERS: dict[str, Any] = {
     **catalog.HANDLERS,
     **dict.fromkeys(_CHANGES, change),
     **bind.HANDLERS,
     **planning.HANDLERS,
     **stream.HANDLERS,
+    **buffering.HANDLERS,
+    **copying.HANDLERS,
 }
 RECORD_HANDLERS = {**aggregate.HANDLERS, **streaming.HANDLERS}
+stream.PHASED.update({**inout.PHASED, **buffering.PHASED, **copying.PHASED})
 BUILTINS = builtin.BUILTINS

@@ -190,14 +190,6 @@ def begin(call: Call, row: dict[str, Any]) -> bytes:
     return records.TRANSACTION_BEGIN_RESPONSE.encode({"transaction_opaque_data": found or None}, call.generation)
 
 
-def copy_from_formats(call: Call, row: dict[str, Any]) -> Reply | bytes:
-    asked = Asked(call, row)
-    found = list(asked.interface.copy_from_formats(attach_opaque_data=asked.attach))
-    if not found:
-        return nothing(call)
-    return encode.items([records.COPY_FROM_FORMAT_INFO.encode(one, call.generation) for one in found])
-
-
 # --- listings and objects ---------------------------------------------------------------------------------
 
 
@@ -347,7 +339,6 @@ def prebuild(service: Service, generation: int = 1) -> None:
             attach = AttachData.new(name, data_version=version)
             if interface.cache_key(attach) is None:
                 continue
-            ask(copy_from_formats, "catalog_copy_from_formats", attach)
             ask(schemas, "catalog_schemas", attach)
             for schema in interface.schemas(attach_opaque_data=attach, transaction_opaque_data=None):
                 for method, kinds in _CONTENTS.items():
@@ -362,7 +353,6 @@ HANDLERS: dict[str, Handler] = {
     "catalog_detach": detach,
     "catalog_version": version,
     "catalog_transaction_begin": begin,
-    "catalog_copy_from_formats": copy_from_formats,
     "catalog_schemas": schemas,
     "catalog_schema_get": schema_get,
     **dict.fromkeys(_CONTENTS, contents),

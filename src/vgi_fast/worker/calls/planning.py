@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vgi_fast.functions.inout import TableInOutSpec
 from vgi_fast.functions.statistics import ColumnStatistics, encoded
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records
@@ -19,7 +20,7 @@ def cardinality(call: Call, row: dict[str, Any]) -> bytes | Reply:
     invocation = call.service.invocations.understand(request["bind_call"], call.generation)
     spec = invocation.spec
     encode = records.TABLE_FUNCTION_CARDINALITY_RESPONSE.encode
-    if not isinstance(spec, TableSpec):
+    if not isinstance(spec, (TableSpec, TableInOutSpec)):
         return call.reply(None, lambda: encode({}, call.generation))
     answer = spec.cardinality(bind_params(call, invocation))
     return encode({"estimate": answer.estimate, "max": answer.max}, call.generation)

@@ -8,7 +8,7 @@ take the next request.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from vgi_fast._core import RecordBatch, encode_stream, serve_exchange, serve_producer
 from vgi_fast.errors import ProtocolError
@@ -19,6 +19,8 @@ from vgi_fast.wire.arrow import schema_from_bytes
 from vgi_fast.worker.calls import pushdown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vgi_fast._core import ScalarPlan, Schema
     from vgi_fast.functions.exchange import Exchange, ExchangeSpec
     from vgi_fast.functions.invocation import Invocation
@@ -26,40 +28,54 @@ if TYPE_CHECKING:
     from vgi_fast.worker.calls.pushdown import Note
     from vgi_fast.worker.dispatch import Call, Session
 
+    Phased = dict[type, tuple[tuple[str | None, ...], Callable[[Call, dict[str, Any], Invocation], None]]]
+
 _ID_BYTES = 16
 _MAX_PLANS = 64
-_PHASES = (None, "")
+_NO_PHASE = (None, "")
 _PHASES_WITH_INPUT = ("INPUT",)
 
 
 def init(call: Call, row: dict[str, Any]) -> None:
     """What is raised here becomes the init failure; afterwards errors belong to the output stream."""
+    call.request_blob = row["request"]
     request, invocation = call.service.invocations.understand_init(row["request"], call.generation)
     spec = invocation.spec
     call.session.subject = spec.name
-    if request["phase"] not in (_PHASES_WITH_INPUT if spec.is_exchange else _PHASES):
+    phases, serve = PHASED.get(type(spec), (_PHASES_WITH_INPUT if spec.is_exchange else _NO_PHASE, None))
+    if request["phase"] not in phases:
         raise ProtocolError(f"{spec.where} has no phase '{request['phase']}'")
-    params = _params(call, invocation, request)
+    if serve is not None:
+        return serve(call, request, invocation)
+    params: ProcessParams[Any] = stream_params(call, invocation, request)
     if isinstance(spec, ScalarSpec):
         plan, input_schema = _scalar_plan(call.session, spec, invocation, params)
-        _send_header(call, params.execution_id, GlobalInitResponse())
+        send_header(call, params.execution_id, GlobalInitResponse())
         _serve_scalar(call, plan, input_schema, params.output_schema)
     elif isinstance(spec, TableSpec):
         pushdown.prepare(spec, params, request)
         response, producer = spec.start(params, invocation.values)
-        _send_header(call, params.execution_id, pushdown.shared(spec, params, request, response))
-        _serve_producer(call, producer, params.wire_schema, pushdown.listener(params))
+        send_header(call, params.execution_id, pushdown.shared(spec, params, request, response))
+        serve_producer_stream(call, producer, params.wire_schema, pushdown.listener(params))
     elif spec.is_exchange:
         response, exchange = cast("ExchangeSpec", spec).start(params)
-        _send_header(call, params.execution_id, response)
+        send_header(call, params.execution_id, response)
         _serve_exchange(call, exchange, invocation.input_schema, params.output_schema)
     else:
         raise ProtocolError(f"{spec.where} cannot be streamed")
 
 
-def _params(call: Call, invocation: Invocation, request: dict[str, Any]) -> ProcessParams[Any]:
+P = TypeVar("P", bound="ProcessParams[Any]")
+
+
+def stream_params(
+    call: Call,
+    invocation: Invocation,
+    request: dict[str, Any],
+    kind: type[P] = ProcessParams,  # type: ignore[assignment]
+) -> P:
     spec = invocation.spec
-    params: ProcessParams[Any] = ProcessParams(
+    params = kind(
         invocation.request,
         spec.make_args(invocation.values),
         invocation.given,
@@ -105,7 +121,7 @@ def _scalar_plan(
     return plan, input_schema
 
 
-def _send_header(call: Call, execution_id: bytes, response: GlobalInitResponse) -> None:
+def send_header(call: Call, execution_id: bytes, response: GlobalInitResponse) -> None:
     """Logs of the init, then the header, as one complete stream."""
     assert call.method.header is not None
     output = call.session.output
@@ -152,7 +168,7 @@ def _serve_scalar(call: Call, plan: ScalarPlan, input_schema: Schema, output_sch
     except Exception as error:
         session.fail(error, output_schema)
     else:
-        _end_output(session, output_schema)
+        end_output(session, output_schema)
     session.drain()
 
 
@@ -170,14 +186,14 @@ def _serve_exchange(call: Call, exchange: Exchange, input_schema: Schema | None,
         else:
             exchange.finish()
     except Exception as error:
-        _quietly(session, exchange.abort)
+        quietly(session, exchange.abort)
         session.fail(error, output_schema)
     else:
-        _end_output(session, output_schema)
+        end_output(session, output_schema)
     session.drain()
 
 
-def _serve_producer(call: Call, producer: Producer, schema: Schema, note: Note) -> None:
+def serve_producer_stream(call: Call, producer: Producer, schema: Schema, note: Note | None = None) -> None:
     session = call.session
     call.begin_stream(schema)
     try:
@@ -186,10 +202,10 @@ def _serve_producer(call: Call, producer: Producer, schema: Schema, note: Note) 
         except Exception as error:
             session.fail(error, schema)
         else:
-            _end_output(session, schema)
+            end_output(session, schema)
         session.drain()
     finally:
-        _quietly(session, producer.close)
+        quietly(session, producer.close)
 
 
 def _produce(session: Session, producer: Producer, schema: Schema, note: Note) -> None:
@@ -197,10 +213,10 @@ def _produce(session: Session, producer: Producer, schema: Schema, note: Note) -
     if session.input.read_schema() is None:
         return
     if serve_producer(session.input, session.output, schema, producer.next, note):
-        _quietly(session, producer.cancel)
+        quietly(session, producer.cancel)
 
 
-def _end_output(session: Session, schema: Schema) -> None:
+def end_output(session: Session, schema: Schema) -> None:
     session.input.release()  # once the client has the end, the segment is its to reset
     output = session.output
     if not output.open:
@@ -209,12 +225,15 @@ def _end_output(session: Session, schema: Schema) -> None:
     output.flush()
 
 
-def _quietly(session: Session, hook: Any) -> None:
+def quietly(session: Session, hook: Any) -> None:
     """Hooks at the end of a stream are best effort: the client is no longer interested."""
     try:
         hook()
     except Exception as error:
         session.service.log.write("WARNING", "vgi.worker", f"{type(error).__name__} in a stream's last hook: {error}")
 
+
+PHASED: Phased = {}
+"""By kind of function, the phases that an init of it has, and what serves them."""
 
 HANDLERS = {"init": init}
