@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import aggregate, scalar, table
+from vgi_fast.functions import aggregate, aggregate_declared, scalar, table
 from vgi_fast.functions.annotations import NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
@@ -151,7 +151,7 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
         if issubclass(source, table.TableFunctionGenerator):
             return (table.class_spec(source),)
         if issubclass(source, aggregate.AggregateFunction):
-            return (aggregate.class_spec(source),)
+            return (aggregate_declared.class_spec(source),)
     found = attached_specs(source)
     if found:
         return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
-from vgi_fast.functions.aggregate import AggregateRegistrar
+from vgi_fast.functions.aggregate_declared import AggregateRegistrar
 from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
