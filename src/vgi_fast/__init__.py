@@ -36,8 +36,9 @@ from vgi_fast.errors import (
     VersionError,
     VgiError,
 )
-from vgi_fast.functions.aggregate import AggregateFunction, aggregate
+from vgi_fast.functions.aggregate import AggregateFunction
 from vgi_fast.functions.aggregate_context import AggregateBindParams, AggregateParams, WindowPartition
+from vgi_fast.functions.aggregate_declared import aggregate
 from vgi_fast.functions.buffering import BufferingParams, TableBufferingFunction, table_buffering
 from vgi_fast.functions.context import (
     Arguments,

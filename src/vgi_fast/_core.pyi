@@ -562,6 +562,9 @@ def nested(batch: RecordBatch, column: int = 0) -> RecordBatch | None:
 def cell(batch: RecordBatch, column: int) -> Any:
     """The value of the only row."""
 
+def cells(batch: RecordBatch, columns: tuple[int | None, ...]) -> tuple[Any, ...]:
+    """Values of several columns of the only row; None for a column of None."""
+
 def cell_digest(batch: RecordBatch, column: int) -> bytes:
     """16 bytes that stand for the bytes of a binary cell; not against an adversary."""
 

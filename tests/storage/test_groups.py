@@ -13,7 +13,7 @@ import pytest
 from vgi_fast._core import STATE_LAYOUT, Groups
 from vgi_fast.errors import StorageError
 from vgi_fast.storage.base import execution_scope
-from vgi_fast.storage.groups import MappedGroups, MemoryGroups, StoredGroups
+from vgi_fast.storage.groups import GroupRecords, MappedGroups, MemoryGroups, StoredGroups
 from vgi_fast.storage.mapped import MappedStorage
 from vgi_fast.storage.memory import MemoryStorage
 
@@ -254,11 +254,12 @@ def test_a_full_file_system_is_an_error(
 
 @pytest.mark.parametrize("kind", ["mapped", "memory", "stored"])
 def test_nodes(kind: str, storage: MappedStorage) -> None:
-    made = {
-        "mapped": lambda: MappedGroups(storage, NAME, STRIDE, b"test"),
-        "memory": lambda: MemoryGroups(NAME, STRIDE),
-        "stored": lambda: StoredGroups(MemoryStorage(), NAME),
-    }[kind]()
+    choices: dict[str, GroupRecords] = {
+        "mapped": MappedGroups(storage, NAME, STRIDE, b"test"),
+        "memory": MemoryGroups(NAME, STRIDE),
+        "stored": StoredGroups(MemoryStorage(), NAME),
+    }
+    made = choices[kind]
     nodes = [b"", b"a", b"b" * 100, b"c" * 100_000]
     ids = made.put_nodes(nodes)
     assert made.get_nodes(ids[::-1]) == nodes[::-1]

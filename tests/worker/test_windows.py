@@ -267,7 +267,7 @@ def test_bad_frames(catalog: Catalog, fields: dict[str, Any], message: str) -> N
 def test_bad_batches_of_frames(catalog: Catalog) -> None:
     total = catalog.open_aggregate("int_sum", {"x": pa.int64()})
     total.window_init({"x": [1, 2]})
-    request = {"partition_id": 0, "row_idx": 0, "frame_starts": [0], "frame_ends": [1]}
+    request: dict[str, Any] = {"partition_id": 0, "row_idx": 0, "frame_starts": [0], "frame_ends": [1]}
     with pytest.raises(RemoteError, match="count=2 but frames_per_row has 1 entries"):
         total.call("aggregate_window_batch", count=2, frames_per_row=[1], **request)
     with pytest.raises(RemoteError, match="counts more frames than there are"):

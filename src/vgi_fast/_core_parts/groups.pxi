@@ -150,7 +150,10 @@ cdef class Reduction:
             if self.family == F_NONE or (self.op == R_DISTINCT and self.family == F_BYTES
                                          and LAYOUTS[self.type.id] not in (L_FIXED, L_VAR32, L_VAR64, L_VIEW)):
                 raise TypeMismatchError(f"{name} of {type_text(self.type)} is not possible")
-            if self.family == F_DOUBLE and R_BIT_AND <= self.op <= R_BIT_XOR:
+            if (R_BIT_AND <= self.op <= R_BIT_XOR or self.op == R_MEAN or self.op == R_VARIANCE) and (
+                    self.type.id >= T_DATE32):
+                raise TypeMismatchError(f"{name} of {type_text(self.type)} is not possible")
+            if R_BIT_AND <= self.op <= R_BIT_XOR and not T_BOOL <= self.type.id <= T_UINT64:
                 raise TypeMismatchError(f"{name} of {type_text(self.type)} is not possible")
         self.result = self.natural() if result is None else DataType.of(result)
         if self.op in (R_SUM, R_PRODUCT) and self.result.id == T_FLOAT64 and self.family != F_DOUBLE:
@@ -164,7 +167,7 @@ cdef class Reduction:
         if self.op in (R_MEAN, R_VARIANCE):
             return DataType.new(T_FLOAT64)
         if self.op in (R_SUM, R_PRODUCT):
-            if self.type.id >= T_DATE32 and self.type.id != T_DURATION:
+            if self.type.id >= T_DATE32 and (self.type.id != T_DURATION or self.op == R_PRODUCT):
                 raise TypeMismatchError(f"{self.name} of {type_text(self.type)} is not possible")
             if self.type.id == T_DURATION:
                 return self.type

@@ -63,6 +63,14 @@ def cell(RecordBatch batch not None, Py_ssize_t column):
                     batch.nodes.at + batch.schema.tops[column], 0)
 
 
+def cells(RecordBatch batch not None, tuple columns not None):
+    """Values of several columns of the only row."""
+    cdef list out = []
+    for column in columns:
+        out.append(None if column is None else cell(batch, column))
+    return tuple(out)
+
+
 cdef extern from *:
     """
     #include <stdint.h>

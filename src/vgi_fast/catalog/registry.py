@@ -8,7 +8,16 @@ from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import CatalogInterface
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import aggregate, buffering, copying, inout, row_transform, scalar, table
+from vgi_fast.functions import (
+    aggregate,
+    aggregate_declared,
+    buffering,
+    copying,
+    inout,
+    row_transform,
+    scalar,
+    table,
+)
 from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
@@ -39,7 +48,7 @@ _COUNT_KEYS: Final = {
 _CLASS_SPECS: Final[tuple[tuple[type, Callable[[Any], FunctionSpec]], ...]] = (
     (scalar.ScalarFunction, scalar.class_spec),
     (table.TableFunctionGenerator, table.class_spec),
-    (aggregate.AggregateFunction, aggregate.class_spec),
+    (aggregate.AggregateFunction, aggregate_declared.class_spec),
     (row_transform.RowTransformFunction, row_transform.row_transform_class_spec),
     (inout.TableInOutGenerator, inout.in_out_class_spec),
     (inout.TableInOutFunction, inout.in_out_class_spec),

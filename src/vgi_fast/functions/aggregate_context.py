@@ -99,7 +99,8 @@ class Aggregation:
         self._local = threading.local()
         self.session: Any = None
         """Of a streamed execution, whatever keeps its state."""
-        self._schemas: dict[Schema, tuple[int, list[int], bool]] = {}
+        self._understood: tuple[Schema | None, int, list[int], bool] = (None, 0, [], False)
+        """How the batches of the last schema are laid out."""
         self.engine = spec.engine(self)
 
     @property
@@ -138,10 +139,11 @@ class Aggregation:
 
         The session's Arrow settings may deliver, say, large_utf8 for utf8.
         """
-        known = self._schemas.get(batch.schema)
-        if known is None:
-            known = self._schemas[batch.schema] = self._understand(batch.schema)
-        group_column, columns, fits = known
+        schema = batch.schema
+        understood = self._understood
+        if schema is not understood[0]:
+            understood = self._understood = (schema, *self._understand(schema))
+        _, group_column, columns, fits = understood
         ids = batch.column(group_column)
         if not fits:
             batch = self.cast(batch, columns)

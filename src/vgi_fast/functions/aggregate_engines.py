@@ -166,7 +166,8 @@ class VectorEngine(Engine):
         self.np = np
         layout = run.spec.layout
         self.initial = {name: initial for name, (_, initial, _) in layout.items()}
-        names, formats, offsets, at = ["present"], [np.dtype("?")], [0], 8
+        names, offsets, at = ["present"], [0], 8
+        formats: list[Any] = [np.dtype("?")]
         for name, (dtype, _, shape) in layout.items():
             field = np.dtype((dtype, shape)) if shape else np.dtype(dtype)
             names.append(name)

@@ -516,7 +516,7 @@ class _Arena:
                 fresh.append((index, _range_of(len(node))))
         if fresh:
             start = at = allot(sum(size for _, size in fresh))
-            parts = []
+            parts: list[bytes] = []
             for index, size in fresh:
                 ids[index] = at
                 framed = _framed(nodes[index])

@@ -24,18 +24,17 @@ DSN_VARIABLE: Final = "VGI_FAST_POSTGRES_DSN"
 _TABLES_LOCK: Final = 0x7667695F66617374
 _SCOPE_TABLES: Final = ("vgi_state", "vgi_log", "vgi_counter")
 
-_SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS vgi_state (scope bytea, ns bytea, key bytea, value bytea NOT NULL, "
-    "PRIMARY KEY (scope, ns, key))",
-    "CREATE TABLE IF NOT EXISTS vgi_log (id bigserial PRIMARY KEY, scope bytea, ns bytea, key bytea, "
-    "value bytea NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS vgi_log_key ON vgi_log (scope, ns, key, id)",
-    "CREATE TABLE IF NOT EXISTS vgi_counter (scope bytea, ns bytea, key bytea, value bigint NOT NULL, "
-    "PRIMARY KEY (scope, ns, key))",
-    "CREATE TABLE IF NOT EXISTS vgi_queue (id bigserial PRIMARY KEY, scope bytea, value bytea NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS vgi_queue_scope ON vgi_queue (scope, id)",
-    "CREATE TABLE IF NOT EXISTS vgi_changed (scope bytea PRIMARY KEY, at timestamptz NOT NULL)",
-)
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS vgi_state (scope bytea, ns bytea, key bytea, value bytea NOT NULL,
+    PRIMARY KEY (scope, ns, key));
+CREATE TABLE IF NOT EXISTS vgi_log (id bigserial PRIMARY KEY, scope bytea, ns bytea, key bytea, value bytea NOT NULL);
+CREATE INDEX IF NOT EXISTS vgi_log_key ON vgi_log (scope, ns, key, id);
+CREATE TABLE IF NOT EXISTS vgi_counter (scope bytea, ns bytea, key bytea, value bigint NOT NULL,
+    PRIMARY KEY (scope, ns, key));
+CREATE TABLE IF NOT EXISTS vgi_queue (id bigserial PRIMARY KEY, scope bytea, value bytea NOT NULL);
+CREATE INDEX IF NOT EXISTS vgi_queue_scope ON vgi_queue (scope, id);
+CREATE TABLE IF NOT EXISTS vgi_changed (scope bytea PRIMARY KEY, at timestamptz NOT NULL);
+"""
 
 
 class PostgresStorage(Storage):
@@ -68,8 +67,7 @@ class PostgresStorage(Storage):
             if not self._made:
                 with found.transaction():
                     found.execute("SELECT pg_advisory_xact_lock(%s)", (_TABLES_LOCK,))
-                    for statement in _SCHEMA:
-                        found.execute(statement)
+                    found.execute(_SCHEMA)
                 self._made = True
         return found
 

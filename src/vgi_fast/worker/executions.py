@@ -56,17 +56,16 @@ class Executions:
         self._known: OrderedDict[tuple[Any, ...], Aggregation] = OrderedDict()
         self._lock = Lock()
 
-    def get(
-        self, execution_id: bytes | None, function: str, schema: str | None, attach: bytes | None, method: str
-    ) -> Aggregation:
-        key = (execution_id, function, schema, attach)
-        found = self._known.get(key)
+    def get(self, owner: tuple[Any, ...], method: str) -> Aggregation:
+        """``owner``: execution id, names of function and schema, attach data."""
+        found = self._known.get(owner)
         if found is None:
+            execution_id, function, schema, attach = owner
             if not execution_id:
                 raise ProtocolError(f"{method}: a call without an execution_id")
-            found = self._make(execution_id, function, schema, attach, method)
+            found = self._make(execution_id, function, schema, attach or None, method)
             with self._lock:
-                self._known[key] = found
+                self._known[owner] = found
                 if len(self._known) > _MAX_REMEMBERED:
                     self._known.popitem(last=False)
         return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, is_object, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
-from vgi_fast.functions.aggregate import AggregateRegistrar
+from vgi_fast.functions.aggregate_declared import AggregateRegistrar
 from vgi_fast.functions.buffering import buffering_spec
 from vgi_fast.functions.copying import copy_from_spec, copy_to_spec
 from vgi_fast.functions.inout import in_out_spec

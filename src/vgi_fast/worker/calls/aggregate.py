@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from vgi_fast._core import RecordBatch, Schema, cell, cell_digest, decode_stream, encode_stream, nested
+from vgi_fast._core import RecordBatch, Schema, cell, cell_digest, cells, decode_stream, encode_stream, nested
 from vgi_fast.errors import ArgumentError, ProtocolError, RowCountMismatchError, StorageError
 from vgi_fast.functions.aggregate_context import AggregateArguments, AggregateBindParams, WindowPartition
 from vgi_fast.functions.aggregate_engines import ReductionEngine, frame_pairs
@@ -24,6 +24,7 @@ from vgi_fast.worker.executions import new_execution_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vgi_fast.functions.aggregate import AggregateSpec
     from vgi_fast.functions.aggregate_context import Aggregation
     from vgi_fast.wire.records import Record
     from vgi_fast.worker.dispatch import Call
@@ -42,17 +43,18 @@ are in the execution id."""
 class Fields:
     """Values of a record by name; a field that is not there is None. Positions are found once for each schema."""
 
-    __slots__ = ("at", "record")
+    __slots__ = ("at", "owner", "record")
 
     def __init__(self, record: RecordBatch) -> None:
         self.record = record
         schema = record.schema
-        at = _positions.get(schema)
-        if at is None:
+        known = _positions.get(id(schema))
+        if known is None or known[0] is not schema:
             if len(_positions) > 256:
                 _positions.clear()
-            at = _positions[schema] = {name: index for index, name in reversed(list(enumerate(schema.names)))}
-        self.at = at
+            at = {name: index for index, name in reversed(list(enumerate(schema.names)))}
+            known = _positions[id(schema)] = (schema, at, tuple(at.get(name) for name in _OWNER))
+        _, self.at, self.owner = known
 
     def __getitem__(self, name: str) -> Any:
         index = self.at.get(name)
@@ -71,7 +73,10 @@ class Fields:
         return found
 
 
-_positions: dict[Schema, dict[str, int]] = {}
+_OWNER: Final = ("execution_id", "function_name", "schema_name", "attach_opaque_data")
+"""What a request says about whose it is."""
+_positions: dict[int, tuple[Schema, dict[str, int], tuple[int | None, ...]]] = {}
+"""By identity: schemas are decoded once."""
 
 
 class Running:
@@ -92,13 +97,7 @@ class Running:
 
 
 def run_of(call: Call, fields: Fields) -> Aggregation:
-    return call.service.executions.get(
-        fields["execution_id"],
-        fields["function_name"],
-        fields["schema_name"],
-        fields["attach_opaque_data"] or None,
-        call.method.name,
-    )
+    return call.service.executions.get(cells(fields.record, fields.owner), call.method.name)
 
 
 def acknowledged(call: Call, record: Record) -> Reply:
@@ -116,7 +115,7 @@ def bind(call: Call, record: RecordBatch) -> bytes:
     candidates = call.service.executions.candidates(function, request["schema_name"], attach, call.method.name)
     given = decode_arguments(request["arguments"])
     input_schema = schema_from_bytes(request["input_schema"]) if request["input_schema"] else Schema([])
-    spec = resolve(function, candidates, given, input_schema)
+    spec = cast("AggregateSpec", resolve(function, candidates, given, input_schema))
     spec.check_settings(request["settings"])
     values = bind_arguments(spec.signature, given, f"Function '{spec.name}'")
     spec.check_columns(input_schema)

@@ -11,7 +11,7 @@ import pickle
 import struct
 import threading
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from vgi_fast._core import Groups, RecordBatch, cell_digest, encode_stream, partition_key, partition_starts
 from vgi_fast.errors import DefinitionError, ProtocolError, RowCountMismatchError, StorageError
@@ -27,6 +27,7 @@ from vgi_fast.worker.calls.aggregate import Fields, acknowledged, run_of
 from vgi_fast.worker.executions import new_execution_id
 
 if TYPE_CHECKING:
+    from vgi_fast.functions.aggregate import AggregateSpec
     from vgi_fast.functions.aggregate_context import Aggregation
     from vgi_fast.storage.writers import Writer
     from vgi_fast.worker.calls.aggregate import Handler
@@ -184,14 +185,14 @@ def open_session(call: Call, record: RecordBatch) -> bytes:
         raise ProtocolError(f"{partition_keys} partition and {order_keys} order keys of {len(schema)} columns")
     values = Schema(schema.fields[partition_keys + order_keys :])
     given = decode_arguments(fields["arguments"])
-    spec = resolve(function, candidates, given, values)
+    spec = cast("AggregateSpec", resolve(function, candidates, given, values))
     if not spec.options.streaming_partitioned:
         raise DefinitionError(f"{spec.where} does not stream partitions")
     spec.check_columns(values)
     result = schema_from_bytes(fields["output_schema"])[0].type
     request = {"arguments": fields["arguments"], "settings": b"", "input_schema": values.serialize()}
     execution_id = new_execution_id(spec, candidates.index(spec), request, bool(given.positional), result)
-    run = call.service.executions.get(execution_id, function, fields["schema_name"], attach, call.method.name)
+    run = call.service.executions.get((execution_id, function, fields["schema_name"], attach), call.method.name)
     kept = _record_session(run)
     if kept is not None:
         kept.open(partition_keys, order_keys)

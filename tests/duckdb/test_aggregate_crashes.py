@@ -1,0 +1,231 @@
+"""Workers killed in the middle of aggregates: the right answer, or a clear error, and nothing left behind.
+
+    python -m tests.duckdb.test_aggregate_crashes --kills 200       # the same, for longer, with a count of each
+
+DuckDB repeats a call of an aggregate once when its worker dies. A window or streamed query may fail, a plain
+aggregate hardly ever does.
+"""
+
+import argparse
+import os
+import random
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    import duckdb
+
+EXTENSION: Final = "VGI_EXTENSION_PATH"
+ROWS: Final = 400_000
+EXPECTED_ERRORS: Final = ("EOF", "pipe", "worker", "Worker", "connection", "closed")
+
+WORKER: Final = """
+import numpy as np
+from vgi_fast import Int64, Worker
+
+worker = Worker("killed")
+worker.aggregate.from_block("total", "sum", "int64 -> int64", streaming_partitioned=True)
+worker.aggregate.from_block("framed", "sum", "int64 -> int64", supports_window=True)
+worker.aggregate.from_block("listed", "string_agg", "utf8 -> utf8", order_dependent=True)
+
+@worker.aggregate
+class Vector:
+    state = {"total": "int64"}
+
+    def update(state, groups, value: Int64):
+        np.add.at(state.total, groups, value)
+
+    def combine(source, target):
+        target.total += source.total
+
+    def finalize(state) -> Int64:
+        return state.total
+
+@worker.aggregate
+class Instance:
+    def __init__(self):
+        self.total = 0
+
+    def update(self, value: int):
+        self.total += value
+
+    def combine(self, other):
+        self.total += other.total
+
+    def finalize(self) -> int:
+        return self.total
+
+worker.run()
+"""
+
+# With what DuckDB computes itself. Values differ in every batch, see ``vgi_fast.storage.groups``.
+QUERIES: Final[dict[str, tuple[str, str]]] = {
+    "ungrouped": (f"SELECT k.total(i) FROM range({ROWS}) t(i)", f"SELECT sum(i)::BIGINT FROM range({ROWS}) t(i)"),
+    "grouped": (
+        f"SELECT i % 700 AS g, k.total(i) FROM range({ROWS}) t(i) GROUP BY g ORDER BY g",
+        f"SELECT i % 700 AS g, sum(i)::BIGINT FROM range({ROWS}) t(i) GROUP BY g ORDER BY g",
+    ),
+    "vector": (
+        f"SELECT i % 90 AS g, k.vector(i) FROM range({ROWS}) t(i) GROUP BY g ORDER BY g",
+        f"SELECT i % 90 AS g, sum(i)::BIGINT FROM range({ROWS}) t(i) GROUP BY g ORDER BY g",
+    ),
+    "instance": (
+        f"SELECT i % 7 AS g, k.instance(i) FROM range({ROWS // 8}) t(i) GROUP BY g ORDER BY g",
+        f"SELECT i % 7 AS g, sum(i)::BIGINT FROM range({ROWS // 8}) t(i) GROUP BY g ORDER BY g",
+    ),
+    "text": (
+        f"SELECT md5(k.listed(i::VARCHAR ORDER BY i)) FROM range({ROWS // 8}) t(i)",
+        f"SELECT md5(string_agg(i::VARCHAR, ',' ORDER BY i)) FROM range({ROWS // 8}) t(i)",
+    ),
+    "streamed": (
+        (
+            f"SELECT sum(hash(s)) FROM (SELECT k.main.total(i) OVER (PARTITION BY i % 3 ORDER BY i ROWS UNBOUNDED "
+            f"PRECEDING) AS s FROM range({ROWS}) t(i))"
+        ),
+        (
+            f"SELECT sum(hash(s)) FROM (SELECT (sum(i) OVER (PARTITION BY i % 3 ORDER BY i ROWS UNBOUNDED "
+            f"PRECEDING))::BIGINT AS s FROM range({ROWS}) t(i))"
+        ),
+    ),
+    "framed": (
+        (
+            "SELECT sum(hash(s)) FROM (SELECT k.main.framed(i) OVER (ORDER BY i ROWS BETWEEN 9 PRECEDING AND CURRENT "
+            "ROW) AS s FROM range(3000) t(i))"
+        ),
+        (
+            "SELECT sum(hash(s)) FROM (SELECT (sum(i) OVER (ORDER BY i ROWS BETWEEN 9 PRECEDING AND CURRENT "
+            "ROW))::BIGINT AS s FROM range(3000) t(i))"
+        ),
+    ),
+}
+
+
+@contextmanager
+def attached(folder: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
+    import duckdb
+
+    (folder / "worker.py").write_text(WORKER, encoding="utf-8")
+    command = shlex.join([sys.executable, str(folder / "worker.py")])
+    with duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": 4}) as connection:
+        connection.execute(f"LOAD '{os.environ[EXTENSION]}'")
+        connection.execute("SET vgi_result_cache = false")
+        connection.execute(f"ATTACH 'killed' AS k (TYPE vgi, LOCATION '{command}')")
+        yield connection
+
+
+def workers(script: Path) -> list[int]:
+    """Process ids of this process's workers."""
+    found = []
+    for children in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
+        try:
+            for child in children.read_text(encoding="ascii").split():
+                if str(script) in Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8"):
+                    found.append(int(child))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+class Killer(threading.Thread):
+    """Kills one worker after the other until it is told to stop."""
+
+    def __init__(self, script: Path, seed: int) -> None:
+        super().__init__()
+        self._script = script
+        self._random = random.Random(seed)
+        self._ended = threading.Event()
+        self.kills = 0
+
+    def run(self) -> None:
+        while not self._ended.wait(self._random.uniform(0.0, 0.15)):
+            running = workers(self._script)
+            if running:
+                os.kill(self._random.choice(running), signal.SIGKILL)
+                self.kills += 1
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+def run(folder: Path, kills: int, seed: int, note: Callable[[str, str], Any]) -> int:
+    """Queries in turn, while workers are killed; gives how many were."""
+    with attached(folder) as connection:
+        expected = {name: connection.execute(native).fetchall() for name, (_, native) in QUERIES.items()}
+        for name, (query, _) in QUERIES.items():
+            assert connection.execute(query).fetchall() == expected[name], name
+        killer = Killer(folder / "worker.py", seed)
+        killer.start()
+        try:
+            while killer.kills < kills:
+                for name, (query, _) in QUERIES.items():
+                    note(name, outcome(connection, query, expected[name]))
+        finally:
+            killer.stop()
+        for name, (query, _) in QUERIES.items():
+            assert connection.execute(query).fetchall() == expected[name], name
+    return killer.kills
+
+
+def outcome(connection: "duckdb.DuckDBPyConnection", query: str, expected: list[Any]) -> str:
+    import duckdb
+
+    try:
+        got = connection.execute(query).fetchall()
+    except duckdb.Error as error:
+        return "error" if any(text in str(error) for text in EXPECTED_ERRORS) else f"unclear error: {error}"
+    return "right" if got == expected else "wrong"
+
+
+def leftovers(folder: Path) -> list[str]:
+    """After the last worker has gone, and a sweep as the next one would do."""
+    from vgi_fast.storage.mapped import MappedStorage
+
+    deadline = time.monotonic() + 20
+    while workers(folder / "worker.py") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    MappedStorage(str(folder / "run"), str(folder / "keep")).sweep(-5, 0)
+    return [str(path) for path in folder.rglob("*") if path.is_file() and path.name != "worker.py"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    if not os.environ.get(EXTENSION):
+        pytest.skip(f"{EXTENSION} is not set: it names the file of DuckDB's vgi extension")
+    monkeypatch.setenv("VGI_FAST_STATE_DIR", str(tmp_path))
+    seen: Counter[tuple[str, str]] = Counter()
+    run(tmp_path, 8, seed, lambda name, result: seen.update([(name, result)]))
+    assert {result for _, result in seen} <= {"right", "error"}, seen
+    assert leftovers(tmp_path) == []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    seen: Counter[tuple[str, str]] = Counter()
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        folder = Path(name)
+        os.environ["VGI_FAST_STATE_DIR"] = name
+        kills = run(folder, options.kills, options.seed, lambda name, result: seen.update([(name, result)]))
+        left = leftovers(folder)
+    for (query, result), count in sorted(seen.items()):
+        print(f"{query:12} {result:8} {count}")
+    print(f"{kills} workers killed, {len(left)} files left: {left}")
+    sys.exit(any(result not in ("right", "error") for _, result in seen) or bool(left))
+
+
+if __name__ == "__main__":
+    main()
