@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vgi_fast import Const, Int64, RecordBatch, Worker
-from vgi_fast import Const, Int64, TableBufferingFunction, TableInput, Worker
+from vgi_fast import Const, Int64, RecordBatch, TableBufferingFunction, TableInput, Worker
 
 worker = Worker("example")
 

@@ -59,7 +59,7 @@ cdef extern from *:
     """
     #include <math.h>
     #include <string.h>
-    static inline double vgi_half(uint16_t h) {
+    static inline double vgi_half_double(uint16_t h) {
         double sign = h & 0x8000 ? -1.0 : 1.0;
         int exponent = (h >> 10) & 31, mantissa = h & 1023;
         if (exponent == 31) return mantissa ? NAN : sign * INFINITY;
@@ -79,7 +79,7 @@ cdef extern from *:
     #error "this core needs a compiler with 128-bit integers"
     #endif
     """
-    double half_double "vgi_half"(uint16_t h) noexcept nogil
+    double half_double "vgi_half_double"(uint16_t h) noexcept nogil
     void add_wide "vgi_add_wide"(uint8_t *at, int64_t v) noexcept nogil
     void add_wider "vgi_add_wider"(uint8_t *at, const uint8_t *other) noexcept nogil
     double wide_double "vgi_wide_double"(const uint8_t *at) noexcept nogil

@@ -251,7 +251,7 @@ def partition_key(RecordBatch batch not None, Py_ssize_t columns, int64_t row):
     return b"".join(parts)
 
 
-cdef bint same_slot(PlanNode *p, Node *n, int64_t a, int64_t b) noexcept nogil:
+cdef bint same_value_at(PlanNode *p, Node *n, int64_t a, int64_t b) noexcept nogil:
     """Of one column of texts or values of fixed width, floats not among them."""
     cdef const uint8_t *x = NULL
     cdef const uint8_t *y = NULL
@@ -288,7 +288,7 @@ def partition_starts(RecordBatch batch not None, Py_ssize_t columns):
         for i in range(1, batch.length):
             a = is_null(p, n, i - 1)
             b = is_null(p, n, i)
-            if a != b or (not a and not same_slot(p, n, n.offset + i - 1, n.offset + i)):
+            if a != b or (not a and not same_value_at(p, n, n.offset + i - 1, n.offset + i)):
                 out[i] = 1
     return flags
 

@@ -208,7 +208,7 @@ def serve_producer_stream(call: Call, producer: Producer, schema: Schema, note: 
         quietly(session, producer.close)
 
 
-def _produce(session: Session, producer: Producer, schema: Schema, note: Note) -> None:
+def _produce(session: Session, producer: Producer, schema: Schema, note: Note | None) -> None:
     """One batch per tick, until the producer or the client ends it."""
     if session.input.read_schema() is None:
         return
