@@ -424,7 +424,7 @@ cdef inline bint double_before(double a, double b) noexcept nogil:
 
 cdef void update_ints(int op, uint8_t *records, int64_t stride, const int64_t *local, const int64_t *v,
                       const uint8_t *valid, int64_t n, bint unsigned) noexcept nogil:
-    cdef int64_t i, seen = 0
+    cdef int64_t i
     cdef uint64_t total = 0
     cdef uint8_t *r = records
     cdef int64_t *slot

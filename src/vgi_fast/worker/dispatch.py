@@ -379,6 +379,8 @@ class Session:
                 if call.pledge is not None:
                     call.pledge.answered()
         except TransportError:  # nobody is there to be told
+            if call is not None and call.pledge is not None:
+                call.pledge.unanswered()
             raise
         except Exception as error:
             failure = error
