@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "VGI_EXTENSION_PATH"
 ROWS: Final = 400_000
+KILLS_PER_QUERY: Final = 3
 EXPECTED_ERRORS: Final = ("EOF", "pipe", "worker", "Worker", "connection", "closed")
 
 WORKER: Final = """
@@ -138,19 +139,25 @@ def workers(script: Path) -> list[int]:
 
 
 class Killer(threading.Thread):
-    """Kills one worker after the other until it is told to stop."""
+    """Kills workers at random moments, a few for each query: a query whose every worker dies while it starts never
+    ends."""
 
     def __init__(self, script: Path, seed: int) -> None:
         super().__init__()
         self._script = script
         self._random = random.Random(seed)
         self._ended = threading.Event()
+        self._left = 0
         self.kills = 0
+
+    def allow(self, kills: int) -> None:
+        self._left = kills
 
     def run(self) -> None:
         while not self._ended.wait(self._random.uniform(0.0, 0.15)):
             running = workers(self._script)
-            if running:
+            if running and self._left > 0:
+                self._left -= 1
                 os.kill(self._random.choice(running), signal.SIGKILL)
                 self.kills += 1
 
@@ -170,6 +177,7 @@ def run(folder: Path, kills: int, seed: int, note: Callable[[str, str], Any]) ->
         try:
             while killer.kills < kills:
                 for name, (query, _) in QUERIES.items():
+                    killer.allow(KILLS_PER_QUERY)
                     note(name, outcome(connection, query, expected[name]))
         finally:
             killer.stop()
