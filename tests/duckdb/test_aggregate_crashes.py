@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "VGI_EXTENSION_PATH"
 ROWS: Final = 400_000
+STARTED: Final = 12
+"""Rounds of the killer after which a worker has certainly answered something."""
 EXPECTED_ERRORS: Final = ("EOF", "pipe", "worker", "Worker", "connection", "closed")
 
 WORKER: Final = """
@@ -148,10 +150,14 @@ class Killer(threading.Thread):
         self.kills = 0
 
     def run(self) -> None:
-        while not self._ended.wait(self._random.uniform(0.0, 0.15)):
+        rounds: Counter[int] = Counter()
+        while not self._ended.wait(self._random.uniform(0.0, 0.2)):
             running = workers(self._script)
-            if running:
-                os.kill(self._random.choice(running), signal.SIGKILL)
+            rounds = Counter({pid: rounds[pid] + 1 for pid in running})
+            # Of those that are past their start, or nothing but starts would be hit.
+            chosen = [pid for pid in running if rounds[pid] >= STARTED]
+            if chosen:
+                os.kill(self._random.choice(chosen), signal.SIGKILL)
                 self.kills += 1
 
     def stop(self) -> None:
