@@ -239,11 +239,11 @@ def _patched(call: Call, run: Aggregation, column: Array, rows: int) -> bytes:
     """Answers of so many rows without nulls differ in their values only: three nested streams made once."""
     templates = call.service.templates
     key = (call.generation, run.output_type, rows)
+    values: Any = column.to_numpy()
     parts = templates.get(key)
     if parts is None:
         assert run.output_type is not None
         placeholder = os.urandom(rows * run.output_type.byte_width)
-        values = column.to_numpy()
         same_size = Array.from_numpy(type(values)(values.shape, values.dtype, placeholder), run.output_type)
         blob = _response(call, run, same_size, rows)
         stream = encode_stream(call.method.result, [result_batch(call.method, blob)])
@@ -251,7 +251,7 @@ def _patched(call: Call, run: Aggregation, column: Array, rows: int) -> bytes:
         if len(templates) >= _MAX_TEMPLATES:
             templates.clear()
         parts = templates[key] = (before, after)
-    return b"".join((parts[0], memoryview(column.to_numpy()), parts[1]))
+    return b"".join((parts[0], values, parts[1]))
 
 
 def _by_hooks(call: Call, run: Aggregation, fields: Fields) -> tuple[Array, int]:
