@@ -271,7 +271,7 @@ def test_nan_is_the_greatest() -> None:
 )
 def test_impossible_reductions(arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises((ValueError, TypeMismatchError), match=message):
-        Reduction(*arguments)
+        Reduction(*arguments)  # type: ignore[arg-type]
 
 
 def test_a_column_of_another_type() -> None:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "VGI_EXTENSION_PATH"
 ROWS: Final = 400_000
-KILLS_PER_QUERY: Final = 3
+STARTED: Final = 12
+"""Rounds of the killer after which a worker has certainly answered something."""
 EXPECTED_ERRORS: Final = ("EOF", "pipe", "worker", "Worker", "connection", "closed")
 
 WORKER: Final = """
@@ -139,26 +140,24 @@ def workers(script: Path) -> list[int]:
 
 
 class Killer(threading.Thread):
-    """Kills workers at random moments, a few for each query: a query whose every worker dies while it starts never
-    ends."""
+    """Kills one worker after the other until it is told to stop."""
 
     def __init__(self, script: Path, seed: int) -> None:
         super().__init__()
         self._script = script
         self._random = random.Random(seed)
         self._ended = threading.Event()
-        self._left = 0
         self.kills = 0
 
-    def allow(self, kills: int) -> None:
-        self._left = kills
-
     def run(self) -> None:
-        while not self._ended.wait(self._random.uniform(0.0, 0.15)):
+        rounds: Counter[int] = Counter()
+        while not self._ended.wait(self._random.uniform(0.0, 0.2)):
             running = workers(self._script)
-            if running and self._left > 0:
-                self._left -= 1
-                os.kill(self._random.choice(running), signal.SIGKILL)
+            rounds = Counter({pid: rounds[pid] + 1 for pid in running})
+            # Of those that are past their start, or nothing but starts would be hit.
+            chosen = [pid for pid in running if rounds[pid] >= STARTED]
+            if chosen:
+                os.kill(self._random.choice(chosen), signal.SIGKILL)
                 self.kills += 1
 
     def stop(self) -> None:
@@ -177,7 +176,6 @@ def run(folder: Path, kills: int, seed: int, note: Callable[[str, str], Any]) ->
         try:
             while killer.kills < kills:
                 for name, (query, _) in QUERIES.items():
-                    killer.allow(KILLS_PER_QUERY)
                     note(name, outcome(connection, query, expected[name]))
         finally:
             killer.stop()

@@ -191,6 +191,18 @@ def test_what_nobody_has_seen_is_not_removed(storage: MappedStorage, states: Map
     assert not os.path.exists(storage.folder(execution_scope(NAME)))
 
 
+def test_a_look_of_the_sweeper_is_no_change(
+    storage: MappedStorage, states: MappedGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(states, [1], 5, b"r" * 16)
+    storage.retire(execution_scope(NAME))
+    assert storage.sweep(3600, 0) == 0  # nobody has seen group 1
+    groups = Groups(STRIDE)
+    groups.assign_list([1])
+    states.settled(groups)
+    assert storage.sweep(3600, 0) == 1
+
+
 def test_a_long_idle_execution_goes_with_all_it_has(storage: MappedStorage, states: MappedGroups) -> None:
     add(states, [1], 5, b"r" * 16)
     assert storage.sweep(60, 0) == 0

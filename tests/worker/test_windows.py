@@ -347,3 +347,20 @@ def test_equal_chunks_are_not_taken_for_repetitions(catalog: Catalog) -> None:
         stream = catalog.open_aggregate(name, {"x": pa.int64()}).stream()
         assert [stream.chunk([[1, 1]]).to_pylist() for _ in range(4)] == [[1, 2], [3, 4], [5, 6], [7, 8]]
         stream.close()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("int_sum", "int64"), ("double_sum", "float64"), ("small", "int16")])
+def test_large_chunks(name: str, kind: str, catalog: Catalog, clients: list[Client]) -> None:
+    """Equal numbers of rows with and without nulls take different ways to the client."""
+    type = getattr(pa, kind)()
+    stream = catalog.open_aggregate(name, {"x": type}).stream(["int64"])
+    expected = CASES[name][1]
+    before: list[Any] = []
+    for number in range(6):
+        values: list[Any] = [row % 7 + number for row in range(300)]
+        if number % 3 == 2:
+            values[5] = None
+        got = stream.chunk([[1] * 300, pa.array(values, type)], clients[number % 2]).to_pylist()
+        assert got[::37] == [expected([*before, *values[: row + 1]]) for row in range(0, 300, 37)]
+        before += values
+    stream.close()

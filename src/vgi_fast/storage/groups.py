@@ -447,9 +447,7 @@ class MappedGroups:
 
     def exists(self) -> bool:
         with self.lock:
-            if self._store is not None and self._forks == forks() and os.fstat(self._fd).st_nlink:
-                return True
-            return os.path.exists(self._path)
+            return (self._store is not None and self._forks == forks()) or os.path.exists(self._path)
 
     def discard(self) -> None:
         from vgi_fast.storage.sweeper import remove

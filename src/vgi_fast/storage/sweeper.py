@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["remove", "sweep"]
 
+_LONG_S: Final = 3600.0
+"""After so long without a change, an execution that was retired goes with states that nobody has seen (DuckDB
+makes some that it never asks for), and one that was not goes when all of its states were seen."""
 _CLAIM_S: Final = 60.0
 """For how long a client may still repeat a request that a process did before it died."""
 _STEP: Final = 1 << 20
@@ -40,12 +43,14 @@ def sweep(root: str, idle_s: float, retired_s: float) -> int:
     for entry in entries:
         changed = last_change(entry.path)
         retired = _time_of(os.path.join(entry.path, RETIRED))
-        idle = now - changed >= idle_s
-        done = (
-            retired is not None and now - retired >= retired_s and int(changed) <= retired and not _in_use(entry.path)
-        )
-        if (idle or done) and remove(entry.path, unsettled_too=idle):
-            removed += 1
+        idle = now - changed
+        if idle >= idle_s or (retired is not None and idle >= _LONG_S):
+            done = remove(entry.path, unsettled_too=True)
+        elif retired is not None and now - retired >= retired_s and int(changed) <= retired:
+            done = not _in_use(entry.path) and remove(entry.path, unsettled_too=False)
+        else:
+            done = idle >= _LONG_S and not _in_use(entry.path) and remove(entry.path, unsettled_too=False)
+        removed += done
     _sweep_journals(root)
     return removed
 
@@ -56,10 +61,10 @@ def last_change(folder: str) -> float:
     try:
         newest = os.stat(folder).st_mtime
         for entry in os.scandir(folder):
-            if entry.name != RETIRED:
-                newest = max(newest, entry.stat().st_mtime)
-            if entry.name == "state":
+            if entry.name == "state":  # its own time is that of the last look that a sweeper took
                 newest = max(newest, _last_published(entry.path))
+            elif entry.name != RETIRED:
+                newest = max(newest, entry.stat().st_mtime)
     except FileNotFoundError:  # somebody else removes it
         pass
     return newest
