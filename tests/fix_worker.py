@@ -86,7 +86,7 @@ TRANSPORTS: Final[dict[str, Callable[..., Client]]] = {
     "shm": over_shared_memory,
 }
 """How to connect, by transport: called with the worker's command line and the client's options."""
-DEFAULT_TRANSPORTS: Final = ["stdio", "unix", "pool", "shm"]
+DEFAULT_TRANSPORTS: Final = ["stdio", "pool", "shm"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -34,6 +34,8 @@ def texts(count: int, *, batch_size: int = 2048, width: int = 1024) -> Iterator[
     batch = pa.record_batch({"s": [f"{number:08d}{filler}"[:width] for number in range(batch_size)]})
     for start in range(0, count, batch_size):
         yield batch.slice(0, min(batch_size, count - start))
+
+
 SCAN_ROWS = 65_536
 
 
@@ -76,9 +78,13 @@ def _scanned(count: int, batch_size: int) -> Iterator[RecordBatch]:
     parts = [batch.slice(start, batch_size) for start in range(0, SCAN_ROWS - batch_size + 1, batch_size)]
     for index, _ in enumerate(range(0, count, batch_size)):
         yield parts[index % len(parts)].slice(0, min(batch_size, count - index * batch_size))
+
+
 worker.aggregate.from_block("vgi_sum", "sum", "int64 -> int64")
 worker.aggregate.from_block("vgi_window_sum", "sum", "int64 -> int64", supports_window=True)
 worker.aggregate.from_block("vgi_streaming_sum", "sum", "int64 -> int64", streaming_partitioned=True)
+
+
 @worker.table_in_out(projection_pushdown=True)
 def echo(data: TableInput) -> TableInput:
     return data
