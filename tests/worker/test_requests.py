@@ -55,8 +55,8 @@ ATTACHED = {"attach_opaque_data": b"x"}
             "method_not_implemented",
         ),
         (
-            request("aggregate_bind", {"request": b"x"}),
-            "MethodNotImplementedError: Method 'aggregate_bind' is not implemented",
+            request("catalog_table_insert_function_get", {**ATTACHED, "schema_name": "s", "name": "n"}),
+            "MethodNotImplementedError: Method 'catalog_table_insert_function_get' is not implemented",
             "method_not_implemented",
         ),
         (

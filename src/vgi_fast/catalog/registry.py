@@ -61,11 +61,11 @@ class Registry:
                 self.global_function(catalog, name)
 
     def delivers_numpy(self) -> bool:
-        """Whether any scalar function receives NumPy arrays."""
+        """Whether any scalar function or aggregate receives NumPy arrays."""
         return any(
             column.form == NUMPY
             for (_, _, kind, _), overloads in self._functions.items()
-            if kind == "scalar"
+            if kind in ("scalar", "aggregate")
             for spec in overloads
             for column in spec.signature.columns
         )
