@@ -56,8 +56,8 @@ ATTACHED = {"attach_opaque_data": bytes(AttachData.new("demo"))}
             "method_not_implemented",
         ),
         (
-            request("aggregate_bind", {"request": b"x"}),
-            "MethodNotImplementedError: Method 'aggregate_bind' is not implemented",
+            request("catalog_table_insert_function_get", {**ATTACHED, "schema_name": "s", "name": "n"}),
+            "MethodNotImplementedError: Method 'catalog_table_insert_function_get' is not implemented",
             "method_not_implemented",
         ),
         (

@@ -146,11 +146,16 @@ class Registry:
                 self._unlisted.setdefault((catalog, schema, spec.object_type, spec.name), []).append(spec)
 
     def delivers_numpy(self) -> bool:
-        """Whether any scalar function receives NumPy arrays."""
+        """Whether any scalar function or aggregate receives NumPy arrays."""
         return any(
             column.form == NUMPY
+<<<<<<< HEAD
             for (_, _, kind, _), overloads in self._objects.items()
             if kind == "SCALAR_FUNCTION"
+=======
+            for (_, _, kind, _), overloads in self._functions.items()
+            if kind in ("scalar", "aggregate")
+>>>>>>> wt-state
             for spec in overloads
             for column in spec.signature.columns
         )

@@ -3,9 +3,6 @@
 from math import isfinite
 from typing import Annotated, Any, ClassVar, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from vgi_fast import (
     AnyColumn,
     ArgumentValidationError,
@@ -72,6 +69,8 @@ BLOCKS: Final = [
 @aggregate.of_values(supports_window=True)
 def vgi_window_median(value: Float64) -> Float64:
     """Median of each frame"""
+    import numpy as np
+
     return np.median(value)  # type: ignore[return-value]
 
 
@@ -91,6 +90,8 @@ def vgi_percentile(
     value: Float64, percentile: Annotated[float | None, ConstParam(doc="Between 0 and 1")] = 0.5
 ) -> float:
     """The value below which a share of the values of a group lies"""
+    import numpy as np
+
     assert percentile is not None
     at = min(int(percentile * len(value)), len(value) - 1)
     return float(np.partition(value, at)[at])
@@ -102,7 +103,9 @@ class WeightedSum:
 
     state: ClassVar = {"total": "float64"}
 
-    def update(state: Any, groups: npt.NDArray[np.int64], value: Float64, weight: Float64) -> None:
+    def update(state: Any, groups: Any, value: Float64, weight: Float64) -> None:
+        import numpy as np
+
         np.add.at(state.total, groups, value * weight)
 
     def combine(source: Any, target: Any) -> None:
@@ -120,9 +123,11 @@ class SumAll:
 
     def update(
         state: Any,
-        groups: npt.NDArray[np.int64],
+        groups: Any,
         columns: Annotated[list[AnyColumn], Param(doc="Columns of numbers", varargs=True)],
     ) -> None:
+        import numpy as np
+
         for column in columns:
             valid = ~np.ma.getmaskarray(column)
             np.add.at(state.total, groups[valid], np.ma.getdata(column)[valid].astype(np.float64))
@@ -153,7 +158,9 @@ def _same_name(schema: str) -> Any:
     class SameName:
         state: ClassVar = {"total": "int64"}
 
-        def update(state: Any, groups: npt.NDArray[np.int64], value: Int64) -> None:
+        def update(state: Any, groups: Any, value: Int64) -> None:
+            import numpy as np
+
             valid = ~np.ma.getmaskarray(value)
             np.add.at(state.total, groups[valid], np.ma.getdata(value)[valid])
 
@@ -161,6 +168,8 @@ def _same_name(schema: str) -> Any:
             target.total += source.total
 
         def finalize(state: Any) -> Utf8:
+            import numpy as np
+
             return np.array([f"{schema}:{total}" for total in state.total.tolist()], dtype=object)
 
     return aggregate(
