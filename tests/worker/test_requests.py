@@ -56,11 +56,6 @@ ATTACHED = {"attach_opaque_data": bytes(AttachData.new("demo"))}
             "method_not_implemented",
         ),
         (
-            request("catalog_table_insert_function_get", {**ATTACHED, "schema_name": "s", "name": "n"}),
-            "MethodNotImplementedError: Method 'catalog_table_insert_function_get' is not implemented",
-            "method_not_implemented",
-        ),
-        (
             request("catalog_schemas", {"attach_opaque_data": b"x"}),
             "ProtocolError: attach_opaque_data not recognized",
             "",

@@ -149,13 +149,8 @@ class Registry:
         """Whether any scalar function or aggregate receives NumPy arrays."""
         return any(
             column.form == NUMPY
-<<<<<<< HEAD
             for (_, _, kind, _), overloads in self._objects.items()
-            if kind == "SCALAR_FUNCTION"
-=======
-            for (_, _, kind, _), overloads in self._functions.items()
-            if kind in ("scalar", "aggregate")
->>>>>>> wt-state
+            if kind in ("SCALAR_FUNCTION", "AGGREGATE_FUNCTION")
             for spec in overloads
             for column in spec.signature.columns
         )

@@ -193,5 +193,10 @@ class AccumulateClear(TableFunctionGenerator[NameArguments]):
 
 
 ACCUMULATE: Final = Catalog(
-    "accumulate", functions=[Accumulate, AccumulateRead, AccumulateClear], comment="Collections that grow"
+    "accumulate",
+    functions=[Accumulate, AccumulateRead, AccumulateClear],
+    data_versions=["2.0.0"],
+    data_version_spec="2.0.0",
+    implementation_versions=["1.0.0"],
+    comment="Collections that grow",
 )
