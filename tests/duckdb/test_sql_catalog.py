@@ -399,8 +399,22 @@ def test_types_of_postgres_written(postgres: Database) -> None:
         (1,)
     ]
     assert postgres.rows("SELECT feeling::text, doc FROM types") == [("sad", None)]
+    assert run("UPDATE db.types SET feeling = 'ok' RETURNING feeling, addr, ints") == [("ok", "10.1.0.0/16", [1, 2])]
+    returned = run(
+        "INSERT INTO db.types (id, doc) VALUES ('00000000-0000-0000-0000-00000000000c', '[]') RETURNING id, doc"
+    )
+    assert returned == [("00000000-0000-0000-0000-00000000000c", "[]")]
     with pytest.raises(duckdb.Error, match="the database says: .*mood"):
         run("UPDATE db.types SET feeling = 'weird'")
+
+
+def test_numbered_by_the_database(postgres: Database) -> None:
+    """Addressed by ctid, and RETURNING sends every column."""
+    postgres.run("CREATE TABLE log (id INTEGER GENERATED ALWAYS AS IDENTITY, text TEXT);\n")
+    run = postgres.attach()
+    assert run("INSERT INTO db.log (text) VALUES ('a'), ('b') RETURNING id, text") == [(1, "a"), (2, "b")]
+    assert run("UPDATE db.log SET text = 'c' WHERE id = 2 RETURNING id, text") == [(2, "c")]
+    assert run("DELETE FROM db.log WHERE id = 1 RETURNING text") == [("a",)]
 
 
 # ---- tables that come and go ----

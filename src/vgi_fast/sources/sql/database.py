@@ -127,12 +127,14 @@ def streamed(statement: sa.Select[Any]) -> sa.Select[Any]:
     return statement.execution_options(stream_results=True, max_row_buffer=FETCH_ROWS)
 
 
-def row_batches(connection: sa.Connection, statement: Any, fields: Sequence[Field]) -> Iterator[pa.RecordBatch]:
+def row_batches(
+    connection: sa.Connection, statement: Any, fields: Sequence[Field], values: Any = None
+) -> Iterator[pa.RecordBatch]:
     """Any driver's rows, fetched as they are needed."""
     import pyarrow as pa
 
     schema = pa.schema([pa.field(field) for field in fields])
-    with connection.execute(statement) as result:
+    with connection.execute(statement, values) as result:
         for rows in result.partitions(FETCH_ROWS):
             columns = zip(*rows, strict=True)
             arrays = [_array(values, field) for values, field in zip(columns, schema, strict=True)]

@@ -29,6 +29,7 @@ CTID: Final = "ctid"  # PostgreSQL's address of a row
 # What INSERT does about a column.
 WRITTEN: Final = ""
 DEFAULTED: Final = "default"  # NULL would be refused, so it means the database's default
+NUMBERED: Final = "always"  # the same, and UPDATE leaves it out: GENERATED ALWAYS AS IDENTITY
 COMPUTED: Final = "never"
 
 

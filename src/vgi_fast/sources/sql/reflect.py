@@ -11,6 +11,7 @@ from vgi_fast.sources.sql.plan import (
     COMPUTED,
     CTID,
     DEFAULTED,
+    NUMBERED,
     PLAIN,
     WRITTEN,
     SqlColumn,
@@ -190,6 +191,8 @@ def _columns(reflected: list[dict[str, Any]], dialect: str, key: list[str] | Non
 def _write(reflected: dict[str, Any], is_key: bool) -> str:
     if reflected.get("computed"):
         return COMPUTED
+    if (reflected.get("identity") or {}).get("always"):
+        return NUMBERED
     has_default = (
         reflected.get("default") is not None or reflected.get("identity") or reflected.get("autoincrement") is True
     )

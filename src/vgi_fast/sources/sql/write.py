@@ -10,7 +10,7 @@ from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.exchange import TableWriteFunction
 from vgi_fast.functions.parameters import Arg
 from vgi_fast.sources.sql.database import row_batches, sql_errors
-from vgi_fast.sources.sql.plan import COMPUTED, DEFAULTED, TablePlan
+from vgi_fast.sources.sql.plan import COMPUTED, DEFAULTED, NUMBERED, TablePlan
 from vgi_fast.wire.arrow import Schema
 
 if TYPE_CHECKING:
@@ -93,17 +93,15 @@ class SqlWrite(TableWriteFunction[WriteArguments, Statement]):
         raise NotImplementedError
 
 
-def _returned(state: Statement, statement: Any, values: list[dict[str, Any]] | None = None) -> Any:
-    """The changed rows, as RETURNING wants them."""
+def _returned(state: Statement, statement: Any, values: Any) -> Any:
+    """The changed rows. Values go beside the statement, so that none gets a type by its looks."""
     import pyarrow as pa
 
     plan = state.plan
     names = [column.name for column in plan.columns]
     fields = [plan.schema[name] for name in names]
-    if values is not None:
-        statement = statement.values(values)
     statement = statement.returning(*[plan.read(name).label(name) for name in names])
-    batches = list(row_batches(state.connection, statement, fields))
+    batches = list(row_batches(state.connection, statement, fields, values))
     return pa.Table.from_batches(batches) if batches else None
 
 
@@ -126,14 +124,14 @@ class SqlInsert(SqlWrite):
                 for _ in values:
                     state.connection.execute(insert.values())
             count += len(values)
-        return _answer(params, rows, count, parts)
+        return _answer(params, count, parts)
 
 
 def _insertable(plan: TablePlan, rows: RecordBatch) -> Iterator[list[dict[str, Any]]]:
     """Rows as SQLAlchemy takes them, neighbours with the same columns together."""
     named = rows.to_pydict()
     written = [column for column in plan.columns if column.write != COMPUTED and column.name in named]
-    defaulted = [column.name for column in written if column.write == DEFAULTED]
+    defaulted = [column.name for column in written if column.write in (DEFAULTED, NUMBERED)]
     pending: list[dict[str, Any]] = []
     left_out: list[str] = []
     for index in range(rows.num_rows):
@@ -154,28 +152,21 @@ class SqlUpdate(SqlWrite):
     def write(cls, params: ProcessParams[WriteArguments], state: Statement, rows: RecordBatch) -> Any:
         import sqlalchemy as sa
 
-        plan = state.plan
-        row_id = _row_id(plan)
+        plan, row_id = state.plan, _row_id(state.plan)
         named = rows.to_pydict()
         ids = named.pop(row_id.name)
-        columns = [plan.by_name[name] for name in named if plan.by_name[name].write != COMPUTED]
+        columns = [plan.by_name[name] for name in named if plan.by_name[name].write not in (COMPUTED, NUMBERED)]
         table, key = plan.table, plan.table.c[row_id.source]
-        if params.write_options.return_chunks:
-            parts = []
-            for index, one in enumerate(ids):
-                changes = {column.source: named[column.name][index] for column in columns}
-                parts.append(_returned(state, sa.update(table).where(key == one).values(changes)))
-            return _answer(params, rows, len(ids), parts)
         bound = {
-            column.source: sa.bindparam(f"v{index}", type_=table.c[column.source].type)
-            for index, column in enumerate(columns)
+            column.source: sa.bindparam(f"v{at}", type_=table.c[column.source].type)
+            for at, column in enumerate(columns)
         }
         statement = sa.update(table).where(key == sa.bindparam("row", type_=key.type)).values(bound)
         values = [
             {"row": one, **{f"v{at}": named[column.name][index] for at, column in enumerate(columns)}}
             for index, one in enumerate(ids)
         ]
-        return _count(state.connection.execute(statement, values), len(values))
+        return _each(params, state, rows, statement, values)
 
 
 class SqlDelete(SqlWrite):
@@ -186,14 +177,18 @@ class SqlDelete(SqlWrite):
         import sqlalchemy as sa
 
         row_id = _row_id(state.plan)
-        ids = rows.column(row_id.name).to_pylist()
-        table, key = state.plan.table, state.plan.table.c[row_id.source]
-        if params.write_options.return_chunks:
-            return _answer(
-                params, rows, len(ids), [_returned(state, sa.delete(table).where(key == one)) for one in ids]
-            )
-        statement = sa.delete(table).where(key == sa.bindparam("row", type_=key.type))
-        return _count(state.connection.execute(statement, [{"row": one} for one in ids]), len(ids))
+        key = state.plan.table.c[row_id.source]
+        statement = sa.delete(state.plan.table).where(key == sa.bindparam("row", type_=key.type))
+        return _each(params, state, rows, statement, [{"row": one} for one in rows.column(row_id.name).to_pylist()])
+
+
+def _each(
+    params: ProcessParams[WriteArguments], state: Statement, rows: RecordBatch, statement: Any, values: list[Any]
+) -> Any:
+    """The statement for each row: many at once, or one by one where its rows are to be returned."""
+    if params.write_options.return_chunks:
+        return _answer(params, len(values), [_returned(state, statement, one) for one in values])
+    return _count(state.connection.execute(statement, values), len(values)) if values else 0
 
 
 def _row_id(plan: TablePlan) -> Any:
@@ -207,7 +202,7 @@ def _count(result: Any, given: int) -> int:
     return int(result.rowcount) if result.rowcount >= 0 else given
 
 
-def _answer(params: ProcessParams[WriteArguments], rows: RecordBatch, count: int, parts: list[Any]) -> Any:
+def _answer(params: ProcessParams[WriteArguments], count: int, parts: list[Any]) -> Any:
     if not params.write_options.return_chunks:
         return count
     import pyarrow as pa
