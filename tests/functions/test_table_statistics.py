@@ -105,7 +105,8 @@ def test_of_a_call(served: Peer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("misnamed", "statistics column 'k' not found"), ("unlike", "must be a mapping of columns")]
+    ("name", "message"),
+    [("misnamed", "statistics column 'k' not found"), ("unlike", "statistics are ColumnStatistics")],
 )
 def test_what_is_no_description_of_columns(served: Peer, name: str, message: str) -> None:
     with pytest.raises(RemoteFailure, match=message):
