@@ -216,6 +216,7 @@ def test_leftovers_are_tidied_away(run: Run) -> None:
     for name in ("listening.sock", "dead.sock", "old.plain", "old.id"):
         os.utime(run.state / name, (1, 1))
     run("worker.py")
+    wait_until(lambda: not (run.state / "dead.sock").exists(), "the template to tidy up")
     listening.close()
     found = {path.name for path in run.state.iterdir()}
     assert {"listening.sock", "young.sock", "new.plain", "lock"} <= found

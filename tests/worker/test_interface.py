@@ -214,7 +214,6 @@ def test_listings_can_be_made_before_anybody_asks(peer: Connect) -> None:
     served = peer(worker)
     for version in versions:
         attached = served.call("catalog_attach", name="c", data_version_spec=version)["attach_opaque_data"]
-        served.call("catalog_copy_from_formats", attach_opaque_data=attached)
         served.call("catalog_schemas", attach_opaque_data=attached)
         listed = served.call("catalog_schema_contents_tables", attach_opaque_data=attached, name="main")
         assert len(listed) == (version == "1.0.0")

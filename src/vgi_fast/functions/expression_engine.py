@@ -64,7 +64,11 @@ class EngineFilter:
             raise FilterError(
                 f"the filter {self._shown} needs DuckDB in the worker", hint="pip install duckdb"
             ) from None
-        connection = duckdb.connect(config={"threads": 1, "TimeZone": "UTC"})
+        connection = duckdb.connect(config={"threads": 1})
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+        except duckdb.Error:
+            pass  # without the extension icu there are no zones: instants are shown in UTC
         sql = self._sql(self._expression)
         try:
             if "ST_GeomFromWKB" in sql:
