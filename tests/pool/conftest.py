@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,16 @@ def await_end(pid: int) -> None:
         assert select.select([descriptor], [], [], DEADLINE_S)[0], f"process {pid} is still there"
     finally:
         os.close(descriptor)
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and wait until each of its threads stands still: the signal reaches them one by one."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = PROC / str(pid) / "task"
+    until(
+        lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in tasks.glob("*/stat")),
+        f"process {pid} to stand still",
+    )
 
 
 def until(condition: Callable[[], bool], what: str) -> None:

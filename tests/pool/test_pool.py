@@ -16,7 +16,7 @@ from threading import Thread
 import pytest
 
 from tests.fix_worker import WORKERS
-from tests.pool.conftest import DEADLINE_S, Start, await_end, pid_of, until
+from tests.pool.conftest import DEADLINE_S, Start, await_end, freeze, pid_of, until
 from vgi_fast.client import Client
 from vgi_fast.errors import TransportError
 
@@ -174,7 +174,7 @@ def test_connections_of_a_dead_process_that_it_never_took_are_served(pool: Start
     started = pool("--workers", "1", "--max-requests", "1000000")
     held = started.client()
     stopped = pid_of(held)
-    os.kill(stopped, signal.SIGSTOP)
+    freeze(stopped)
     before = started.descriptors()
     found: list[int] = []
     waiting = [started.client() for _ in range(3)]
