@@ -1,6 +1,7 @@
 """The worker of the end-to-end benchmarks: one function for each of them."""
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -39,9 +40,10 @@ def texts(count: int, *, batch_size: int = 2048, width: int = 1024) -> Iterator[
 SCAN_ROWS = 65_536
 
 
-def scan_columns() -> pa.RecordBatch:
+@cache
+def scan_columns() -> RecordBatch:
     numbers = np.random.default_rng(7).permutation(SCAN_ROWS)
-    return pa.record_batch(
+    columns = pa.record_batch(
         {
             "key": numbers,
             "price": numbers * 0.25,
@@ -50,6 +52,7 @@ def scan_columns() -> pa.RecordBatch:
             "total": numbers * 3,
         }
     )
+    return RecordBatch.from_arrow(columns)
 
 
 @worker.table(
@@ -74,7 +77,7 @@ def scan_unfiltered(count: int, *, batch_size: int = SCAN_ROWS) -> Iterator[Reco
 
 
 def _scanned(count: int, batch_size: int) -> Iterator[RecordBatch]:
-    batch = RecordBatch.from_arrow(scan_columns())
+    batch = scan_columns()
     parts = [batch.slice(start, batch_size) for start in range(0, SCAN_ROWS - batch_size + 1, batch_size)]
     for index, _ in enumerate(range(0, count, batch_size)):
         yield parts[index % len(parts)].slice(0, min(batch_size, count - index * batch_size))

@@ -418,6 +418,21 @@ class FilterPlan:
     def apply(self, batch: RecordBatch) -> RecordBatch:
         """The rows that pass: the batch itself where all do, a slice of it where they are neighbours."""
 
+class BatchBuilder:
+    """Rows of several batches put together as one. TypeMismatchError for a schema that it does not support: with a
+    union, a run-end encoded column or a list view."""
+
+    def __init__(self, schema: Schema) -> None: ...
+    @staticmethod
+    def supports(schema: Schema) -> bool: ...
+    @property
+    def num_rows(self) -> int: ...
+    def append(self, batch: RecordBatch) -> bool:
+        """Copy the rows. False, and nothing is copied, where they bring another dictionary or too many bytes (4 MiB
+        for one buffer)."""
+    def finish(self) -> RecordBatch:
+        """What was appended since the last call; ValueError where that is no batch."""
+
 def column_extremes(array: Array, skip_nan: bool = False) -> tuple[int, int] | None:
     """(row of the least value, row of the greatest), -1 where nothing is valid; None for a type without order."""
 

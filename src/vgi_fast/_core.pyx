@@ -55,6 +55,7 @@ include "_core_parts/kernels.pxi"    # compiled functions over columns
 include "_core_parts/filter_kernels.pxi"    # tests of columns against constants
 include "_core_parts/inset.pxi"      # values of IN lists, hashed
 include "_core_parts/select.pxi"     # chosen rows of a batch
+include "_core_parts/assemble.pxi"   # rows of several batches as one
 include "_core_parts/filter_plan.pxi"       # filters bound to a schema
 include "_core_parts/statistics.pxi" # extremes and distinct values of a column
 include "_core_parts/partition.pxi"  # values of partition columns beside each batch

@@ -74,6 +74,11 @@ class Emission:
         self.is_plain = filters is None and not indexed and partitions is None and columns is None
         """Nothing is to be done but for the advertisement."""
 
+    @property
+    def filters(self) -> CurrentFilters | None:
+        """Those that take rows out."""
+        return self._filters
+
     def check(self, beside: Emit) -> None:
         """What the author's call asks for, before anything is made of it."""
         if beside.batch_index is not None and not self._indexed:

@@ -7,12 +7,14 @@ the worker. ``next()`` gives a batch with its metadata, or None at the end.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.emission import PLAIN, Emit
 from vgi_fast.functions.spec import cache_metadata
 from vgi_fast.wire import keys
+from vgi_fast.wire.arrow import BatchBuilder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
     from vgi_fast.functions.batches import BatchShaper
     from vgi_fast.functions.context import ClientLog
     from vgi_fast.functions.emission import Emission
+    from vgi_fast.functions.filters import CurrentFilters
     from vgi_fast.functions.inout import InOutShaper
-    from vgi_fast.wire.arrow import RecordBatch
+    from vgi_fast.wire.arrow import RecordBatch, Schema
 
     Metadata = dict[bytes, bytes] | None
 
 __all__ = [
+    "DenseProducer",
     "ExchangeCollector",
     "GeneratorProducer",
     "NonEmptyProducer",
@@ -34,6 +38,11 @@ __all__ = [
     "Producer",
     "RowsOf",
 ]
+
+_PATIENCE_NS: Final = 2_000_000
+_DENSE_ROWS: Final = 4096
+"""Batches of so many rows are sent as they are."""
+_ENOUGH_ROWS: Final = 8192
 
 
 class Producer(Protocol):
@@ -286,6 +295,75 @@ class NonEmptyProducer:
             found = self._inner.next()
             if found is None or found[0].num_rows:
                 return found
+
+    def cancel(self) -> None:
+        self._inner.cancel()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class DenseProducer:
+    """Puts what a filter left of several batches together, as each answer costs the client about as much as
+    thousands of rows. Rows wait for others no longer than ``_PATIENCE_NS``, and for batches whose making takes that
+    long not at all."""
+
+    __slots__ = ("_builder", "_ended", "_failure", "_filters", "_held", "_inner")
+
+    def __init__(self, inner: Producer, filters: CurrentFilters, schema: Schema) -> None:
+        self._inner = inner
+        self._filters = filters
+        self._builder = BatchBuilder(schema)
+        self._held: tuple[RecordBatch, Metadata] | None = None
+        """Did not fit to those before."""
+        self._failure: Exception | None = None
+        """Came after rows that are still to be sent."""
+        self._ended = False
+
+    def next(self) -> tuple[RecordBatch, Metadata] | None:
+        if not self._filters.current and self._held is None and self._failure is None and not self._ended:
+            return self._inner.next()
+        builder = self._builder
+        beside: Metadata = None
+        until = monotonic_ns() + _PATIENCE_NS
+        while True:
+            found = self._pull()
+            if found is None:
+                return (builder.finish(), beside) if builder.num_rows else None
+            batch, metadata = found
+            metadata = metadata or batch.metadata or None
+            if not builder.num_rows:
+                if batch.num_rows >= _DENSE_ROWS or monotonic_ns() >= until or (metadata and not batch.num_rows):
+                    return found
+                beside = metadata
+                if batch.num_rows and not builder.append(batch):
+                    return found
+            elif batch.num_rows or metadata:
+                if metadata != beside or not builder.append(batch):
+                    self._held = found
+                    return builder.finish(), beside
+                if builder.num_rows >= _ENOUGH_ROWS:
+                    return builder.finish(), beside
+            if builder.num_rows and monotonic_ns() >= until:
+                return builder.finish(), beside
+
+    def _pull(self) -> tuple[RecordBatch, Metadata] | None:
+        found, self._held = self._held, None
+        if found is not None:
+            return found
+        if self._failure is not None:
+            raise self._failure
+        if self._ended:
+            return None
+        try:
+            found = self._inner.next()
+        except Exception as error:
+            if not self._builder.num_rows:
+                raise
+            self._failure = error
+            return None
+        self._ended = found is None
+        return found
 
     def cancel(self) -> None:
         self._inner.cancel()

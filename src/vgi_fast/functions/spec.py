@@ -69,6 +69,7 @@ class FunctionOptions:
         "filter_pushdown",
         "late_materialization",
         "max_workers",
+        "merge_filtered",
         "name",
         "null_handling",
         "order_dependent",
@@ -149,6 +150,9 @@ class FunctionOptions:
         apply = given.get("auto_apply_filters")
         self.auto_apply_filters = self.filter_pushdown if apply is None else bool(apply) and self.filter_pushdown
         """Off leaves the filters to the author, who must then apply all of them: DuckDB does not test again."""
+        self.merge_filtered = bool(given.get("merge_filtered", True))
+        """Rows that filters left of several batches may be sent together. For authors who wait for data between two
+        batches it is to be switched off: the rows at hand would wait as well."""
         self.sampling_pushdown = bool(given.get("sampling_pushdown", False))
         self.late_materialization = bool(given.get("late_materialization", False))
         if self.late_materialization and not (self.filter_pushdown and self.projection_pushdown):

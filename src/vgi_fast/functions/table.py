@@ -20,7 +20,7 @@ from vgi_fast.functions import meta
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emission
-from vgi_fast.functions.output import GeneratorProducer, OutputCollector, ProcessProducer
+from vgi_fast.functions.output import DenseProducer, GeneratorProducer, OutputCollector, ProcessProducer
 from vgi_fast.functions.partitions import NOT_PARTITIONED, PartitionTagger, annotated, check_declaration
 from vgi_fast.functions.scalar import inject
 from vgi_fast.functions.signature import (
@@ -44,7 +44,7 @@ from vgi_fast.functions.spec import (
     docs_reader,
     own_lists,
 )
-from vgi_fast.wire.arrow import Field, Schema, type_named
+from vgi_fast.wire.arrow import BatchBuilder, Field, Schema, type_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
         projection_pushdown: bool
         filter_pushdown: bool
         auto_apply_filters: bool
+        merge_filtered: bool
         supported_expression_filters: list[str]
         sampling_pushdown: bool
         late_materialization: bool
@@ -252,7 +253,17 @@ class TableSpec(FunctionSpec):
         shaper = BatchShaper(params.output_schema, self.where)
         emission = self._emission(params)
         if self.owner is not None:
-            return self._start_class(params, shaper, emission)
+            response, producer = self._start_class(params, shaper, emission)
+        else:
+            response, producer = self._start_function(params, values, shaper, emission)
+        filters = emission.filters if self.options.merge_filtered else None
+        if filters is not None and BatchBuilder.supports(params.wire_schema):
+            producer = DenseProducer(producer, filters, params.wire_schema)
+        return response, producer
+
+    def _start_function(
+        self, params: ProcessParams[Any], values: dict[str, Any], shaper: BatchShaper, emission: Emission
+    ) -> tuple[GlobalInitResponse, Producer]:
         if params.is_secondary:
             raise ProtocolError(f"{self.where} has one worker; it cannot serve a secondary stream")
         arguments, keywords = self._python_arguments(params, values)

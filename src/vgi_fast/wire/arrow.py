@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from vgi_fast._core import (
     Array,
+    BatchBuilder,
     DataType,
     Field,
     FilterPlan,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # a name of the stub only
 
 __all__ = [
     "Array",
+    "BatchBuilder",
     "DataType",
     "Field",
     "FilterPlan",
