@@ -185,6 +185,21 @@ def test_the_queue_is_first_in_first_out(storage: Storage, scope: bytes) -> None
     assert storage.queue_pop(scope) is None
 
 
+def test_who_finds_no_work_clears_up(open_handle: Open, in_threads: Any) -> None:
+    handles = [open_handle() for _ in range(4)]
+    items = [pack_int_key(i) for i in range(12)]
+    for turn in range(20):
+        scope = execution_scope(b"turn %d" % turn)
+        handles[0].queue_push(scope, items)
+
+        def work(number: int, scope: bytes = scope) -> list[bytes]:
+            got = list(iter(lambda: handles[number].queue_pop(scope), None))
+            handles[number].execution_clear(scope)
+            return got
+
+        assert sorted(item for got in in_threads(4, work) for item in got) == sorted(items)
+
+
 def test_poppers_never_share_an_item(open_handle: Open, scope: bytes, in_threads: Any) -> None:
     items = [pack_int_key(i) for i in range(200)]
     open_handle().queue_push(scope, items)

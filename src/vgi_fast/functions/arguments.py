@@ -13,6 +13,7 @@ from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import constraints
 from vgi_fast.functions.overloads import type_score
 from vgi_fast.functions.parameters import AnyArrowValue
+from vgi_fast.values import MonthDayNano
 from vgi_fast.wire.arrow import Array, decode_stream
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def convert(parameter: Parameter, given: AnyArrowValue) -> Any:
             return None
     elif parameter.type is not None:
         _check_type(parameter, parameter.type, given.type)
-        value = _adapted(value, parameter.type.kind)
+        value = _adapted(value, parameter.type.kind, parameter.name)
     else:
         constraints.check_type_bound(parameter, given.type)
     if parameter.constrained:
@@ -148,12 +149,26 @@ def _converts(declared: str, actual: str) -> bool:
     return declared in intervals and actual in intervals
 
 
-def _adapted(value: Any, kind: str) -> Any:
+def _adapted(value: Any, kind: str, name: str) -> Any:
     if kind in ("float64", "float32") and type(value) is not float:
         return float(value)
     if kind == "bool" and type(value) is not bool:
         return bool(value)
+    if kind == "duration" and type(value) is MonthDayNano:
+        return _span(value, name)
+    if kind == "month_day_nano_interval" and type(value) is not MonthDayNano:
+        return MonthDayNano(0, value.days, (value.seconds * 1_000_000 + value.microseconds) * 1000)
     return value
+
+
+def _span(interval: MonthDayNano, name: str) -> Any:
+    """An INTERVAL as a timedelta; a month counts 30 days, as it does when SQL compares intervals."""
+    from datetime import timedelta
+
+    try:
+        return timedelta(interval.months * 30 + interval.days, microseconds=interval.nanoseconds // 1000)
+    except OverflowError:
+        raise ArgumentError(f"Argument '{name}': {interval} is longer than a timedelta can be") from None
 
 
 def _count(number: int) -> str:

@@ -13,19 +13,20 @@ from vgi_fast.errors import ArgumentError, SchemaValidationError, TypeMismatchEr
 from vgi_fast.wire.arrow import Array, RecordBatch, Schema, plain_batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 __all__ = ["BatchShaper"]
 
 
 class BatchShaper:
-    """Shapes batches for one stream. ``full`` is the unprojected schema, for error texts only."""
+    """Shapes batches for one stream. ``partitioned`` names the partition columns, for error texts only."""
 
-    __slots__ = ("_columns", "_where", "schema")
+    __slots__ = ("_columns", "_partitioned", "_where", "schema")
 
-    def __init__(self, schema: Schema, where: str) -> None:
+    def __init__(self, schema: Schema, where: str, partitioned: Collection[str] = ()) -> None:
         self.schema = schema
         self._columns = [(field.name, field.type) for field in schema.fields]
+        self._partitioned = partitioned
         self._where = where
 
     def one(self, produced: Any) -> RecordBatch | None:
@@ -123,6 +124,11 @@ class BatchShaper:
         return self._assembled([self._coerced(name, produced, type)])
 
     def _missing(self, name: str, given: Any) -> SchemaValidationError:
+        if name in self._partitioned:
+            return SchemaValidationError(
+                f"{self._where}: column '{name}' is partition-annotated but absent from emitted batch; "
+                f"it has {sorted(given)}"
+            )
         return SchemaValidationError(f"{self._where}: the batch lacks column '{name}'; it has {sorted(given)}")
 
     def _listed(self) -> str:

@@ -21,7 +21,13 @@ from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emission
 from vgi_fast.functions.output import DenseProducer, GeneratorProducer, OutputCollector, ProcessProducer
-from vgi_fast.functions.partitions import NOT_PARTITIONED, PartitionTagger, annotated, check_declaration
+from vgi_fast.functions.partitions import (
+    NOT_PARTITIONED,
+    PartitionTagger,
+    annotated,
+    check_declaration,
+    partition_columns,
+)
 from vgi_fast.functions.scalar import inject
 from vgi_fast.functions.signature import (
     AS_LIST,
@@ -250,7 +256,7 @@ class TableSpec(FunctionSpec):
 
     def start(self, params: ProcessParams[Any], values: dict[str, Any]) -> tuple[GlobalInitResponse, Producer]:
         """Begin one stream."""
-        shaper = BatchShaper(params.output_schema, self.where)
+        shaper = BatchShaper(params.output_schema, self.where, self._partition_names(params.full_schema))
         emission = self._emission(params)
         if self.owner is not None:
             response, producer = self._start_class(params, shaper, emission)
@@ -270,6 +276,11 @@ class TableSpec(FunctionSpec):
         produced = self.source(*arguments, **keywords)
         iterator = produced if hasattr(produced, "__next__") else iter((produced,))
         return GlobalInitResponse(), GeneratorProducer(iterator, shaper, emission)
+
+    def _partition_names(self, schema: Schema) -> list[str]:
+        if self.options.partition_kind == NOT_PARTITIONED:
+            return []
+        return [schema.fields[i].name for i in partition_columns(schema)]
 
     def _emission(self, params: ProcessParams[Any]) -> Emission:
         options = self.options

@@ -206,6 +206,12 @@ class MappedStorage(Storage):
         return len(items)
 
     def queue_pop(self, scope: bytes) -> bytes | None:
+        journal = self._journal(scope)
+        with journal.lock:
+            if not journal.queue:
+                journal.refresh()
+                if not journal.queue:
+                    return None  # without making files for an execution that is over
         with self._writing(scope) as journal:
             for ordinal, place in journal.queue.items():
                 item = journal.value(place)
@@ -224,12 +230,14 @@ class MappedStorage(Storage):
 
     def execution_clear(self, scope: bytes) -> int:
         folder = self.folder(scope)
-        if not os.path.isdir(folder):
+        try:
+            entries = os.listdir(folder)
+        except FileNotFoundError:
             return 0
         with self._lock:
             for key in [key for key in self._spools if key[0] == scope]:
                 self._spools.pop(key).close()
-        for entry in os.listdir(folder):
+        for entry in entries:
             if entry.startswith("spool-"):
                 _remove(os.path.join(folder, entry))
         with self._writing(scope) as journal:

@@ -14,6 +14,7 @@ STATE_DIR_VARIABLE: Final = "VGI_FAST_STATE_DIR"
 """Takes the place of both directories."""
 
 _NAME: Final = "vgi_fast"
+_ATTEMPTS: Final = 100
 
 
 def volatile_root() -> str:
@@ -43,11 +44,15 @@ def durable_root() -> str:
 
 def private_directory(path: str) -> str:
     """Made if need be. Under a directory that others write to, one of somebody else's is refused."""
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        found = os.lstat(path)
-    except OSError as error:
-        raise StorageError(f"cannot make the state directory {path}: {error.strerror}") from error
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            found = os.lstat(path)
+            break
+        except OSError as error:
+            # Somebody who clears the same scope may remove it at any moment.
+            if not left or not isinstance(error, (FileNotFoundError, FileExistsError)):
+                raise StorageError(f"cannot make the state directory {path}: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise StorageError(f"the state directory {path} is not a directory of this user")
     if found.st_mode & 0o077:

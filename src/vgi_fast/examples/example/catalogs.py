@@ -6,11 +6,13 @@ from vgi_fast import Catalog, CatalogInterface, CatalogSchema
 from vgi_fast.examples.example import (
     aggregates,
     arithmetic,
+    broken,
     buffering,
     cacheable,
     copying,
     filters,
     geometry,
+    late_materialization,
     narrow_bind,
     nesting,
     partitioned,
@@ -27,6 +29,7 @@ from vgi_fast.examples.example import (
     tables,
     tensors,
     text,
+    typed_constants,
 )
 from vgi_fast.examples.example.accumulate import ACCUMULATE
 
@@ -52,6 +55,9 @@ EXAMPLE: Final = tables.ExampleCatalog(
                     *partitioned.FUNCTIONS,
                     *filters.FUNCTIONS,
                     *partitions.FUNCTIONS,
+                    *broken.FUNCTIONS,
+                    *typed_constants.FUNCTIONS,
+                    *late_materialization.FUNCTIONS,
                     *table_in_out.FUNCTIONS,
                     *row_transforms.FUNCTIONS,
                     *buffering.FUNCTIONS,

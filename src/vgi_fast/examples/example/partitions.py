@@ -1,12 +1,9 @@
-"""Functions whose batches announce the values of their partition columns."""
+"""Functions whose batches announce the values of their partition columns. Their streams share the partitions."""
 
-from collections.abc import Iterator
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
-from vgi_fast import Arg, Emit, table
-
-Rows = Annotated[int, Arg(doc="Rows of each partition", ge=1)]
-Partitions = Annotated[int, Arg(doc="Number of partitions", ge=1)]
+from vgi_fast import Arg, GlobalInitResponse, InitParams, OutputCollector, ProcessParams, TableFunctionGenerator
+from vgi_fast.examples.example.work import STREAMS, share, split, take
 
 COUNTRIES: Final = ("AU", "BR", "CA", "FR", "US")
 REGIONS: Final = [(region, year) for region in ("AMER", "EMEA", "APAC") for year in (2023, 2024)]
@@ -14,73 +11,156 @@ CATEGORIES: Final = ("books", "music", "video")
 SINGLE: Final = "SINGLE_VALUE_PARTITIONS"
 
 
-@table(columns={"country": "utf8", "sales": "int64"}, partition_columns=["country"], partition_kind=SINGLE)
-def country_partitioned_sales(rows_per_country: Rows) -> Iterator[dict[str, Any]]:
+class RowsPerCountry:
+    rows_per_country: Annotated[int, Arg(0, doc="Rows of each country", ge=1)]
+
+    def __init__(self, rows_per_country: int) -> None:
+        self.rows_per_country = rows_per_country
+
+
+class RowsPerPartition:
+    rows_per_partition: Annotated[int, Arg(0, doc="Rows of each partition", ge=1)]
+
+    def __init__(self, rows_per_partition: int) -> None:
+        self.rows_per_partition = rows_per_partition
+
+
+class RowsPerCategory:
+    rows_per_category: Annotated[int, Arg(0, doc="Rows of each category", ge=1)]
+
+    def __init__(self, rows_per_category: int) -> None:
+        self.rows_per_category = rows_per_category
+
+
+class Partitions:
+    partitions: Annotated[int, Arg(0, doc="Number of partitions", ge=1)]
+    rows_per_partition: Annotated[int, Arg("rows_per_partition", doc="Rows of each partition", ge=1)] = 10
+
+    def __init__(self, partitions: int, rows_per_partition: int) -> None:
+        self.partitions = partitions
+        self.rows_per_partition = rows_per_partition
+
+
+TArgs = TypeVar("TArgs")
+
+
+class PartitionByPartition(TableFunctionGenerator[TArgs, None]):
+    """Each part of the work is a partition, so a batch never holds rows of two."""
+
+    class Meta:
+        max_workers = STREAMS
+        partition_kind = SINGLE
+
+    @classmethod
+    def partitions(cls, args: TArgs) -> int:
+        """How many there are."""
+        raise NotImplementedError
+
+    @classmethod
+    def emit(cls, index: int, args: TArgs, out: OutputCollector) -> None:
+        """The rows of one of them."""
+        raise NotImplementedError
+
+    @classmethod
+    def on_init(cls, params: InitParams[TArgs]) -> GlobalInitResponse:
+        return share(params, split(cls.partitions(params.args), 1))
+
+    @classmethod
+    def process(cls, params: ProcessParams[TArgs], state: None, out: OutputCollector) -> None:
+        part = take(params)
+        return out.finish() if part is None else cls.emit(part.number, params.args, out)
+
+
+class CountryPartitionedSales(PartitionByPartition[RowsPerCountry]):
     """Sales, one batch per country"""
-    for index, country in enumerate(COUNTRIES):
-        sales = [index * 1_000_000 + i for i in range(rows_per_country)]
-        yield {"country": [country] * rows_per_country, "sales": sales}
+
+    FIXED_SCHEMA = "country: utf8, sales: int64"
+
+    class Meta:
+        partition_columns: ClassVar[list[str]] = ["country"]
+
+    @classmethod
+    def partitions(cls, args: RowsPerCountry) -> int:
+        return len(COUNTRIES)
+
+    @classmethod
+    def emit(cls, index: int, args: RowsPerCountry, out: OutputCollector) -> None:
+        rows, first = args.rows_per_country, index * 1_000_000
+        out.emit({"country": [COUNTRIES[index]] * rows, "sales": range(first, first + rows)})
 
 
-@table(
-    columns={"region": "utf8", "year": "int64", "value": "float64"},
-    partition_columns=["region", "year"],
-    partition_kind=SINGLE,
-)
-def region_year_partitioned(rows_per_partition: Rows) -> Iterator[dict[str, Any]]:
+class RegionYearPartitioned(PartitionByPartition[RowsPerPartition]):
     """Values, one batch per region and year"""
-    for index, (region, year) in enumerate(REGIONS):
-        yield {
-            "region": [region] * rows_per_partition,
-            "year": [year] * rows_per_partition,
-            "value": [float(index * 1000 + i) for i in range(rows_per_partition)],
-        }
+
+    FIXED_SCHEMA = "region: utf8, year: int64, value: float64"
+
+    class Meta:
+        partition_columns: ClassVar[list[str]] = ["region", "year"]
+
+    @classmethod
+    def partitions(cls, args: RowsPerPartition) -> int:
+        return len(REGIONS)
+
+    @classmethod
+    def emit(cls, index: int, args: RowsPerPartition, out: OutputCollector) -> None:
+        rows = args.rows_per_partition
+        region, year = REGIONS[index]
+        values = [float(index * 1000 + row) for row in range(rows)]
+        out.emit({"region": [region] * rows, "year": [year] * rows, "value": values})
 
 
-@table(columns={"category": "utf8", "revenue": "int64"}, partition_columns=["category"], partition_kind=SINGLE)
-def partitioned_with_explicit_override(rows_per_category: Rows) -> Iterator[Emit]:
+class PartitionedWithExplicitOverride(PartitionByPartition[RowsPerCategory]):
     """Revenue, with values that the function gives itself"""
-    for index, category in enumerate(CATEGORIES):
-        revenue = [(index + 1) * 100 + i for i in range(rows_per_category)]
-        batch = {"category": [category] * rows_per_category, "revenue": revenue}
-        yield Emit(batch, partition_values={"category": (category, category)})
+
+    FIXED_SCHEMA = "category: utf8, revenue: int64"
+
+    class Meta:
+        partition_columns: ClassVar[list[str]] = ["category"]
+
+    @classmethod
+    def partitions(cls, args: RowsPerCategory) -> int:
+        return len(CATEGORIES)
+
+    @classmethod
+    def emit(cls, index: int, args: RowsPerCategory, out: OutputCollector) -> None:
+        category, rows, first = CATEGORIES[index], args.rows_per_category, (index + 1) * 100
+        batch = {"category": [category] * rows, "revenue": range(first, first + rows)}
+        out.emit(batch, partition_values={"category": (category, category)})
 
 
-def _ranges(partitions: int, rows: int, step: int) -> Iterator[dict[str, Any]]:
-    for part in range(partitions):
-        yield {"key": [part * step + i for i in range(rows)], "value": [part * 10 + i for i in range(rows)]}
-
-
-@table(columns={"key": "int64", "value": "int64"}, partition_columns=["key"], partition_kind="DISJOINT_PARTITIONS")
-def disjoint_range_partitioned(partitions: Partitions, *, rows_per_partition: Rows = 10) -> Iterator[dict[str, Any]]:
+class DisjointRangePartitioned(PartitionByPartition[Partitions]):
     """Batches whose ranges of keys do not overlap"""
-    return _ranges(partitions, rows_per_partition, 1000)
+
+    FIXED_SCHEMA = "key: int64, value: int64"
+    STEP: ClassVar[int] = 1000
+
+    class Meta:
+        partition_kind = "DISJOINT_PARTITIONS"
+        partition_columns: ClassVar[list[str]] = ["key"]
+
+    @classmethod
+    def partitions(cls, args: Partitions) -> int:
+        return args.partitions
+
+    @classmethod
+    def emit(cls, index: int, args: Partitions, out: OutputCollector) -> None:
+        keys = range(index * cls.STEP, index * cls.STEP + args.rows_per_partition)
+        out.emit({"key": keys, "value": range(index * 10, index * 10 + args.rows_per_partition)})
 
 
-@table(columns={"key": "int64", "value": "int64"}, partition_columns=["key"], partition_kind="OVERLAPPING_PARTITIONS")
-def overlapping_range_partitioned(partitions: Partitions, *, rows_per_partition: Rows = 10) -> Iterator[dict[str, Any]]:
+class OverlappingRangePartitioned(DisjointRangePartitioned):
     """Batches whose ranges of keys may overlap"""
-    return _ranges(partitions, rows_per_partition, 500)
+
+    STEP = 500
+
+    class Meta:
+        partition_kind = "OVERLAPPING_PARTITIONS"
 
 
-@table(columns={"country": "utf8", "sales": "int64"}, partition_columns=["country"], partition_kind=SINGLE)
-def broken_partition_min_neq_max(count: Rows) -> Iterator[Emit]:
-    """Announces two values where one is allowed"""
-    yield Emit({"country": ["US"] * count, "sales": list(range(count))}, partition_values={"country": ("US", "BR")})
-
-
-@table(columns={"country": "utf8", "sales": "int64"})
-def broken_partition_values_no_annotation(count: Rows) -> Iterator[Emit]:
-    """Announces values of a column that is no partition column"""
-    yield Emit({"country": ["US"] * count, "sales": list(range(count))}, partition_values={"country": ("US", "US")})
-
-
-FUNCTIONS: Final = [
-    country_partitioned_sales,
-    region_year_partitioned,
-    partitioned_with_explicit_override,
-    disjoint_range_partitioned,
-    overlapping_range_partitioned,
-    broken_partition_min_neq_max,
-    broken_partition_values_no_annotation,
+FUNCTIONS: Final[list[Any]] = [
+    CountryPartitionedSales,
+    RegionYearPartitioned,
+    PartitionedWithExplicitOverride,
+    DisjointRangePartitioned,
+    OverlappingRangePartitioned,
 ]

@@ -21,6 +21,8 @@ from vgi_fast import (
     View,
 )
 from vgi_fast.examples.example import scans
+from vgi_fast.examples.example.filters import filter_echo_table_scan
+from vgi_fast.examples.example.late_materialization import LateMaterialization
 from vgi_fast.examples.example.sequences import sequence
 from vgi_fast.examples.example.session import SecretDemo
 
@@ -139,6 +141,12 @@ WITH_COLUMNS: Final = [
         generated_columns={"doubled": "n * 2", "label": "'item_' || CAST(n AS VARCHAR)"},
         comment="Table with generated columns backed by sequence(10)",
     ),
+    Table(
+        "filter_echo_table",
+        function=filter_echo_table_scan,
+        inline_scan=False,
+        comment="Catalog table echoing pushed-down filters (filter-pushdown-through-view tests).",
+    ),
 ]
 
 # --- with a row id ----------------------------------------------------------------------------------------------
@@ -149,12 +157,24 @@ def with_row_id(name: str, comment: str, layout: str, row_id_type: str = "int64"
     return Table(name, function=scans.rowid_sequence, arguments=arguments, inline_scan=False, comment=comment)
 
 
+def found_late(name: str, comment: str, **arguments: Any) -> Table:
+    chosen = CallArguments(1000, **arguments)
+    return Table(name, function=LateMaterialization, arguments=chosen, inline_scan=False, comment=comment)
+
+
 WITH_ROW_ID: Final = [
     with_row_id("rowid_first", "Table with row_id at column index 0", "first"),
     with_row_id("rowid_middle", "Table with row_id at column index 1", "middle"),
     with_row_id("rowid_last", "Table with row_id at column index 2", "last"),
     with_row_id("rowid_string", "Table with string row_id", "first", "string"),
     with_row_id("rowid_struct", "Table with struct row_id", "first", "struct"),
+    found_late("late_mat", "Late-materialization table (1000 rows, unique rowid)"),
+    found_late(
+        "late_mat_dup",
+        "Late-materialization table with deliberately non-unique rowid (contract violation)",
+        dup_row_id=True,
+    ),
+    found_late("late_mat_nulls", "Late-materialization table with NULLs in the ord column", null_ord_stride=7),
 ]
 
 # --- with constraints -----------------------------------------------------------------------------------------
