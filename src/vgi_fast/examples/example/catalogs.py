@@ -9,6 +9,7 @@ from vgi_fast.examples.example import (
     buffering,
     cacheable,
     copying,
+    diagnostics,
     filters,
     geometry,
     narrow_bind,
@@ -27,6 +28,8 @@ from vgi_fast.examples.example import (
     tables,
     tensors,
     text,
+    time_travel,
+    transactions,
 )
 from vgi_fast.examples.example.accumulate import ACCUMULATE
 
@@ -56,6 +59,9 @@ EXAMPLE: Final = tables.ExampleCatalog(
                     *row_transforms.FUNCTIONS,
                     *buffering.FUNCTIONS,
                     *copying.FUNCTIONS,
+                    *diagnostics.FUNCTIONS,
+                    *time_travel.FUNCTIONS,
+                    *transactions.FUNCTIONS,
                 ],
                 views=tables.MAIN_VIEWS,
                 macros=tables.MACROS,
@@ -77,6 +83,7 @@ EXAMPLE: Final = tables.ExampleCatalog(
         ],
         settings=session.SETTINGS,
         secret_types=session.SECRET_TYPES,
+        transactions=True,
         global_functions=["global_scalar", "global_agg", "global_table", "global_buffered"],
         global_function_prefix="vgi_example",
         comment="Example VGI catalog for testing",

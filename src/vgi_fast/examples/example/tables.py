@@ -20,7 +20,7 @@ from vgi_fast import (
     Table,
     View,
 )
-from vgi_fast.examples.example import scans
+from vgi_fast.examples.example import scans, time_travel
 from vgi_fast.examples.example.sequences import sequence
 from vgi_fast.examples.example.session import SecretDemo
 
@@ -399,6 +399,7 @@ TABLES: Final = [
     *WITH_CONSTRAINTS,
     versioned_data(NEWEST),
     versioned_constraints(NEWEST),
+    *time_travel.TABLES,
     *MULTI_BRANCH,
     *REQUIRED_FILTERS,
 ]
