@@ -264,7 +264,7 @@ def nested_sequence(
     batch_size: BatchSize = 2048,
     history_size: Annotated[int, Arg(doc="Longest history", ge=1)] = 20,
 ) -> Iterator[dict[str, Any]]:
-    """A sequence with a struct and a list beside each number"""
+    """Generates a sequence with nested struct and list columns"""
     for part in _ranges(count, batch_size):
         yield {
             "n": _numbers(part),
