@@ -125,7 +125,7 @@ def without_index() -> Iterator[Any]:
         ColumnStatistics("s", "utf8", "a", "é", contains_unicode=True, max_string_length=2),
     ],
     cardinality=10,
-    dynamic_to_string=lambda execution_id: {"id_bytes": len(execution_id)},
+    dynamic_to_string=lambda params: {"id_bytes": len(params.execution_id)},
 )
 def known() -> dict[str, Any]:
     return {"n": list(range(10)), "s": ["a", "é"] * 5}

@@ -146,7 +146,10 @@ class CatalogInterface:
         return 0
 
     def catalog_transaction_begin(self, *, attach_opaque_data: AttachData) -> bytes | None:
-        """Identifies the transaction in later calls; None for none. Asked if the attach said so."""
+        """Identifies the transaction in later calls; None for none. Asked if the attach said so.
+
+        Functions find ``params.transaction_storage`` under these bytes, so no two transactions should share them.
+        """
         raise self.refusal("catalog_transaction_begin")
 
     def catalog_transaction_commit(self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes) -> None:

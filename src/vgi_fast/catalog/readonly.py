@@ -100,7 +100,7 @@ class ReadOnlyCatalogInterface(CatalogInterface):
         self.transaction_ended(transaction_opaque_data)
 
     def transaction_ended(self, transaction_opaque_data: bytes) -> None:
-        """What was kept under the transaction may go."""
+        """What was kept under the transaction may go; its storage is erased in any case."""
 
     def schemas(
         self, *, attach_opaque_data: AttachData, transaction_opaque_data: bytes | None

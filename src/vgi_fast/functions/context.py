@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.functions.arguments import GivenArguments
     from vgi_fast.functions.filters import CurrentFilters, PushdownFilters
-    from vgi_fast.storage import BoundStorage
+    from vgi_fast.storage import BoundStorage, TransactionStorage
     from vgi_fast.wire.arrow import DataType, Schema
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "BindResponse",
     "CallerIdentity",
     "ClientLog",
+    "ExecutionParams",
     "GlobalInitResponse",
     "InitParams",
     "Level",
@@ -321,16 +322,40 @@ class BindParams(Generic[TArgs]):
 
         return BoundStorage(default_storage(), b"", scope=attach_scope(self.attach_opaque_data or b""))
 
+    @property
+    def transaction_storage(self) -> TransactionStorage | None:
+        """What all calls of this transaction share until it ends; None outside of one."""
+        if not self.transaction_opaque_data:
+            return None
+        from vgi_fast.storage import TransactionStorage, default_storage
+
+        return TransactionStorage(default_storage(), self.transaction_opaque_data)
+
     def client_log(self, level: str, message: str, **extra: Any) -> None:
         self.log(level, message, **extra)
 
 
-class InitParams(BindParams[TArgs]):
+class ExecutionParams(BindParams[TArgs]):
+    """What is known of an execution, also after its last stream: what ``dynamic_to_string`` takes."""
+
+    __slots__ = ("execution_id",)
+
+    execution_id: bytes
+    """Common to all parallel streams of one execution."""
+
+    @property
+    def storage(self) -> BoundStorage:
+        """What all processes of this execution share."""
+        from vgi_fast.storage import BoundStorage, default_storage
+
+        return BoundStorage(default_storage(), self.execution_id)
+
+
+class InitParams(ExecutionParams[TArgs]):
     """What is known when a stream starts."""
 
     __slots__ = (
         "bind_opaque_data",
-        "execution_id",
         "full_schema",
         "init_opaque_data",
         "is_secondary",
@@ -344,8 +369,6 @@ class InitParams(BindParams[TArgs]):
         "wire_schema",
     )
 
-    execution_id: bytes
-    """Common to all parallel streams of one execution."""
     is_secondary: bool
     full_schema: Schema
     """All columns of the bind."""
@@ -376,13 +399,6 @@ class InitParams(BindParams[TArgs]):
     def required_columns(self) -> list[str]:
         """Names of the columns that are worth reading: those of the query and of its filters."""
         return self.output_schema.names
-
-    @property
-    def storage(self) -> BoundStorage:
-        """What all processes of this execution share."""
-        from vgi_fast.storage import BoundStorage, default_storage
-
-        return BoundStorage(default_storage(), self.execution_id)
 
 
 class ProcessParams(InitParams[TArgs]):

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
-    from vgi_fast.functions.context import BindParams, InitParams, ProcessParams
+    from vgi_fast.functions.context import BindParams, ExecutionParams, InitParams, ProcessParams
     from vgi_fast.functions.output import Producer
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -229,12 +229,12 @@ class TableSpec(FunctionSpec):
         declared = self.options.statistics
         return declared(params.args) if callable(declared) else declared
 
-    def dynamic_to_string(self, params: BindParams[Any], execution_id: bytes) -> Any:
+    def dynamic_to_string(self, params: ExecutionParams[Any]) -> Any:
         """Pairs for EXPLAIN ANALYZE."""
         if "dynamic_to_string" in self.hooks:
-            return self.owner_for().dynamic_to_string(params, execution_id)
+            return self.owner_for().dynamic_to_string(params, params.execution_id)
         declared = self.options.dynamic_to_string
-        return declared(execution_id) if declared is not None else None
+        return declared(params) if declared is not None else None
 
     def cardinality(self, params: BindParams[Any]) -> TableCardinality:
         if "cardinality" in self.hooks:
@@ -390,8 +390,11 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
         raise NotImplementedError
 
     @classmethod
-    def dynamic_to_string(cls, params: BindParams[TArgs], execution_id: bytes) -> Any:
-        """Pairs that EXPLAIN ANALYZE shows; may run in another process than the scan."""
+    def dynamic_to_string(cls, params: ExecutionParams[TArgs], execution_id: bytes) -> Any:
+        """Pairs that EXPLAIN ANALYZE shows, from ``params.storage``: it may run in another process than the scan.
+
+        DuckDB asks after the last row, once for each of its threads.
+        """
         raise NotImplementedError
 
     @classmethod

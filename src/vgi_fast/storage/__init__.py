@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vgi_fast.storage.base import Storage, attach_scope, execution_scope, pack_int_key, transaction_scope
 from vgi_fast.storage.facade import BoundStorage, TransactionStorage
-from vgi_fast.storage.selection import default_storage, open_storage, use_storage
+from vgi_fast.storage.selection import default_storage, open_storage, storage_in_use, use_storage
 
 __all__ = [
     "BoundStorage",
@@ -18,6 +18,7 @@ __all__ = [
     "execution_scope",
     "open_storage",
     "pack_int_key",
+    "storage_in_use",
     "transaction_scope",
     "use_storage",
 ]

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from vgi_fast.errors import StorageError
@@ -72,7 +71,7 @@ class MappedStorage(Storage):
                 private_directory(durable) if durable else durable_root(),
             )
         kind, name = scope[:1], scope[1:]
-        shown = name.hex() if len(name) <= _MAX_NAME else sha256(name).hexdigest()
+        shown = name.hex() if len(name) <= _MAX_NAME else _digest(name)
         return os.path.join(self._roots[kind == ATTACH], f"{kind.decode('latin-1')}-{shown}")
 
     def _journal(self, scope: bytes) -> Journal:
@@ -365,6 +364,12 @@ def _spooled(path: str) -> Iterator[bytes]:
                 raise StorageError(f"the spool {path} is damaged: an item at {at} is cut off")
             at += _LENGTH.size + size
             yield item
+
+
+def _digest(name: bytes) -> str:
+    from hashlib import sha256  # loading it takes milliseconds, and ids made here are shorter
+
+    return sha256(name).hexdigest()
 
 
 def _remove(path: str) -> None:

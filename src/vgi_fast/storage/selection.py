@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from vgi_fast.storage.base import Storage
 
-__all__ = ["BACKENDS", "VARIABLE", "default_storage", "open_storage", "use_storage"]
+__all__ = ["BACKENDS", "VARIABLE", "default_storage", "open_storage", "storage_in_use", "use_storage"]
 
 VARIABLE: Final = "VGI_WORKER_SHARED_STORAGE"
 BACKENDS: Final = ("memory", "mapped", "sqlite", "redis", "postgres")
@@ -26,6 +26,11 @@ def default_storage() -> Storage:
             if _default is None:
                 _default = open_storage(os.environ.get(VARIABLE) or "mapped")
     return _default
+
+
+def storage_in_use() -> bool:
+    """Something here has asked for the default."""
+    return _default is not None
 
 
 def use_storage(storage: Storage | None) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from vgi_fast.errors import ArgumentError, MethodNotImplementedError, ProtocolError, TransportError, TypeMismatchError
 from vgi_fast.functions.context import ANONYMOUS, ClientLog
 from vgi_fast.functions.invocation import InvocationCache
+from vgi_fast.storage import storage_in_use
 from vgi_fast.wire import keys, methods, versions
 from vgi_fast.wire.arrow import RecordBatch, Schema, empty_schema, encode_stream, nested
 from vgi_fast.wire.attach import AttachData
@@ -110,7 +111,7 @@ class Service:
 
     def end(self) -> None:
         """At the end of the process: nothing stays that the clients are done with."""
-        if self.executions.used:
+        if storage_in_use():
             from vgi_fast.worker.calls.aggregate import sweep
 
             sweep(self, 0.0)

@@ -90,10 +90,6 @@ class Executions:
             default_storage(),
         )
 
-    @property
-    def used(self) -> bool:
-        return bool(self._known)
-
     def candidates(self, function: str, schema: str | None, attach: bytes | None, method: str) -> list[AggregateSpec]:
         request = {"function_name": function, "schema_name": schema, "function_type": "AGGREGATE"}
         found = self._find(request, attach, method)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from vgi_fast import Arg, ColumnStatistics, Field, ProcessParams, PushdownFilters, table
+from vgi_fast import Arg, Field, ProcessParams, PushdownFilters, table
 from vgi_fast.functions import filters as fl
 from vgi_fast.wire import keys
 
@@ -253,27 +253,6 @@ def sample_echo(count: Count, params: Params, *, batch_size: BatchSize = 2048) -
 
 
 @table(
-    columns={"n": "float64"},
-    cardinality=lambda args: args.count,
-    statistics=lambda args: (
-        [
-            ColumnStatistics(
-                "n", "float64", 0.0, (args.count - 1) * args.increment, has_null=False, distinct_count=args.count
-            )
-        ]
-        if args.count > 0
-        else []
-    ),
-)
-def double_sequence(
-    count: Count, *, batch_size: BatchSize = 2048, increment: Annotated[float, Arg(doc="Difference", gt=0)] = 1.0
-) -> Iterator[dict[str, Any]]:
-    """Generates a sequence of real numbers"""
-    for part in _ranges(count, batch_size):
-        yield {"n": _numbers(part) * increment}
-
-
-@table(
     columns={"n": "int64", "metadata": "struct<index: int64, label: utf8>", "history": "list<int64>"},
     cardinality=lambda args: args.count,
     projection_pushdown=True,
@@ -285,7 +264,7 @@ def nested_sequence(
     batch_size: BatchSize = 2048,
     history_size: Annotated[int, Arg(doc="Longest history", ge=1)] = 20,
 ) -> Iterator[dict[str, Any]]:
-    """A sequence with a struct and a list beside each number"""
+    """Generates a sequence with nested struct and list columns"""
     for part in _ranges(count, batch_size):
         yield {
             "n": _numbers(part),
@@ -295,7 +274,6 @@ def nested_sequence(
 
 
 FUNCTIONS: Final = [
-    double_sequence,
     nested_sequence,
     filter_echo,
     filter_echo_table_scan,

@@ -3,14 +3,17 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from vgi_fast import Arg, BindParams, ColumnStatisticsInput, table
+from vgi_fast import AnyArrow, Arg, Array, BindParams, ColumnStatisticsInput, Field, Projection, Schema, table
 
 Count = Annotated[int, Arg(doc="Number of rows", ge=0)]
 Start = Annotated[int, Arg(doc="First value")]
 Stop = Annotated[int, Arg(doc="End, not included")]
+BatchSize = Annotated[int, Arg(doc="Rows per batch", ge=1)]
 
 VALUE: Final = {"value": "int64"}
+ROWS: Final = 2048
 SERIES_ROWS: Final = 1024
+PROJECTED_ROWS: Final = 1000
 PAIRS: Final = 5
 
 
@@ -41,7 +44,7 @@ def _steps(count: int, increment: float) -> dict[str, ColumnStatisticsInput]:
 def sequence(
     count: Count,
     *,
-    batch_size: Annotated[int, Arg(doc="Rows per batch", ge=1)] = 2048,
+    batch_size: BatchSize = 2048,
     increment: Annotated[int, Arg(doc="Difference of neighbours", ge=1)] = 1,
 ) -> Iterator[dict[str, Any]]:
     """Generates a sequence of integers from 0 to n-1"""
@@ -59,7 +62,7 @@ def sequence(
 def double_sequence(
     count: Count,
     *,
-    batch_size: Annotated[int, Arg(doc="Rows per batch", ge=1)] = 2048,
+    batch_size: BatchSize = 2048,
     increment: Annotated[float, Arg(doc="Difference of neighbours", gt=0)] = 1.0,
 ) -> Iterator[dict[str, Any]]:
     """Generates a sequence of floating-point numbers from 0 to n-1"""
@@ -67,6 +70,48 @@ def double_sequence(
 
     for part in _parts(range(count), batch_size):
         yield {"n": np.arange(part.start, part.stop) * increment}
+
+
+@table(
+    columns={"id": "int64", "greeting": "utf8", "value": "int64", "float_value": "float64", "enabled": "bool"},
+    cardinality=lambda args: args.count,
+)
+def named_params_echo(
+    count: Count,
+    *,
+    greeting: Annotated[str, Arg(doc="Text of each row")] = "hello",
+    multiplier: Annotated[int, Arg(doc="Factor of value")] = 1,
+    scale: Annotated[float, Arg(doc="Factor of float_value")] = 1.0,
+    enabled: Annotated[bool, Arg(doc="Flag of each row")] = True,
+) -> Iterator[dict[str, Any]]:
+    """Echoes named parameter values in output columns"""
+    import numpy as np
+
+    for part in _parts(range(count), ROWS):
+        n = np.arange(part.start, part.stop)
+        same = {"greeting": [greeting] * len(part), "enabled": [enabled] * len(part)}
+        yield {"id": n, "value": n * multiplier, "float_value": n * scale, **same}
+
+
+@table(
+    columns={"id": "int64", "name": "utf8", "value": "float64", "extra": "int64"},
+    cardinality=lambda args: args.count,
+    projection_pushdown=True,
+)
+def projected_data(count: Count, wanted: Projection) -> Iterator[dict[str, Any]]:
+    """Generates data with 4 columns, supporting projection pushdown"""
+    import numpy as np
+
+    for part in _parts(range(count), PROJECTED_ROWS):
+        n = np.arange(part.start, part.stop)
+        columns: dict[str, Any] = {"id": n}  # tells the number of rows when no column is wanted
+        if "name" in wanted:
+            columns["name"] = [f"item_{row}" for row in part]
+        if "value" in wanted:
+            columns["value"] = n * 1.5
+        if "extra" in wanted:
+            columns["extra"] = n * n
+        yield columns
 
 
 @table(columns={"n": "int64"}, categories=["testing"])
@@ -143,6 +188,20 @@ def repeat_texts(count: int, *values: str) -> dict[str, list[str]]:
     return {f"v{index}": [value] * count for index, value in enumerate(values)}
 
 
+def _given_columns(params: BindParams[Any]) -> Schema:
+    """With the metadata of the arguments: a UUID, for one, is a binary column that says so."""
+    given = enumerate(params.args.values)
+    return Schema([Field(f"col_{index}", one.type, True, one.field.metadata) for index, one in given])
+
+
+@table(columns=_given_columns, cardinality=lambda args: args.count)
+def constant_columns(count: Count, *values: AnyArrow | None) -> Iterator[dict[str, Array]]:
+    """Generates rows with constant values from varargs"""
+    columns = [Array.from_pylist([one.value] * min(count, ROWS), one.type) for one in values]
+    for part in _parts(range(count), ROWS):
+        yield {f"col_{index}": column.slice(0, len(part)) for index, column in enumerate(columns)}
+
+
 @table(columns={"n": "int64", "label": "utf8"}, cardinality=3)
 def global_table() -> dict[str, Any]:
     """Table function that is also published globally"""
@@ -152,6 +211,8 @@ def global_table() -> dict[str, Any]:
 FUNCTIONS: Final = [
     sequence,
     double_sequence,
+    named_params_echo,
+    projected_data,
     generator_exception,
     series_of_count,
     series_of_text,
@@ -163,5 +224,6 @@ FUNCTIONS: Final = [
     pairs_of_texts,
     repeat_numbers,
     repeat_texts,
+    constant_columns,
     global_table,
 ]

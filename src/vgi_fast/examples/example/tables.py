@@ -20,7 +20,7 @@ from vgi_fast import (
     Table,
     View,
 )
-from vgi_fast.examples.example import scans
+from vgi_fast.examples.example import scans, time_travel
 from vgi_fast.examples.example.filters import filter_echo_table_scan
 from vgi_fast.examples.example.late_materialization import LateMaterialization
 from vgi_fast.examples.example.sequences import sequence
@@ -419,6 +419,7 @@ TABLES: Final = [
     *WITH_CONSTRAINTS,
     versioned_data(NEWEST),
     versioned_constraints(NEWEST),
+    *time_travel.TABLES,
     *MULTI_BRANCH,
     *REQUIRED_FILTERS,
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vgi_fast.functions.context import BindParams
 from vgi_fast.functions.signature import SECRET
@@ -36,8 +36,15 @@ def bind(call: Call, row: dict[str, Any]) -> bytes | Reply:
     return records.bind_response(outcome.output_schema, outcome.opaque_data, generation=call.generation)
 
 
-def bind_params(call: Call, invocation: Invocation) -> BindParams[Any]:
-    return BindParams(
+P = TypeVar("P", bound="BindParams[Any]")
+
+
+def bind_params(
+    call: Call,
+    invocation: Invocation,
+    kind: type[P] = BindParams,  # type: ignore[assignment]
+) -> P:
+    return kind(
         invocation.request,
         invocation.spec.make_args(invocation.values),
         invocation.given,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.objects import CONSTRAINT_TYPES, ForeignKeyDef
-from vgi_fast.errors import ArgumentError, ProtocolError
+from vgi_fast.errors import ArgumentError, ProtocolError, StorageError
 from vgi_fast.wire import records
 from vgi_fast.wire.arrow import Field, Schema, decode_row
 from vgi_fast.worker.calls.catalog import Asked, named, void
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vgi_fast.worker.dispatch import Call, Reply
+
+_ENDS: Final = ("catalog_transaction_commit", "catalog_transaction_rollback")
 
 
 def change(call: Call, row: dict[str, Any]) -> Reply:
@@ -29,8 +31,22 @@ def change(call: Call, row: dict[str, Any]) -> Reply:
     asked = Asked(call, row)
     method = name if name.startswith("catalog_transaction") else name.removeprefix("catalog_")
     arguments = {key: _converted(key, value) for key, value in named(row).items()}
-    getattr(asked.interface, method)(**arguments, **asked.common)
+    try:
+        getattr(asked.interface, method)(**arguments, **asked.common)
+    finally:
+        if name in _ENDS and asked.transaction:
+            _forget(call, asked.transaction)
     return void(call)
+
+
+def _forget(call: Call, transaction: bytes) -> None:
+    """What was stored under the transaction goes. Never an error: the catalog's answer is what counts."""
+    from vgi_fast.storage import default_storage, transaction_scope
+
+    try:
+        default_storage().execution_clear(transaction_scope(transaction))
+    except (OSError, StorageError) as error:
+        call.service.log.write("WARNING", "vgi.worker", f"the state of a transaction stays: {error}")
 
 
 def create_catalog(call: Call, row: dict[str, Any]) -> Reply:

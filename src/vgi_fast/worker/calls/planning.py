@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from vgi_fast.functions.context import ExecutionParams
 from vgi_fast.functions.inout import TableInOutSpec
 from vgi_fast.functions.statistics import ColumnStatistics, encoded
 from vgi_fast.functions.table import TableSpec
@@ -59,7 +60,9 @@ def dynamic_to_string(call: Call, row: dict[str, Any]) -> bytes | Reply:
         invocation = call.service.invocations.understand(request["bind_call"], call.generation)
         spec = invocation.spec
         if isinstance(spec, TableSpec) and spec.explains:
-            shown = spec.dynamic_to_string(bind_params(call, invocation), request["global_execution_id"])
+            params: ExecutionParams[Any] = bind_params(call, invocation, ExecutionParams)
+            params.execution_id = request["global_execution_id"]
+            shown = spec.dynamic_to_string(params)
             pairs = list(dict(shown or {}).items())
             keys, values = [str(key) for key, _ in pairs], [str(value) for _, value in pairs]
             return encode({"keys": keys, "values": values}, call.generation)
