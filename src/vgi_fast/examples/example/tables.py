@@ -20,7 +20,7 @@ from vgi_fast import (
     Table,
     View,
 )
-from vgi_fast.examples.example import scans
+from vgi_fast.examples.example import cached_tables, scans
 from vgi_fast.examples.example.sequences import sequence
 from vgi_fast.examples.example.session import SecretDemo
 
@@ -274,6 +274,17 @@ def _constraints_at(unit: str, value: str) -> Table:
     return versioned_constraints(version_at(unit, value))
 
 
+def cache_versioned(version: int) -> Table:
+    return Table(
+        "cache_versioned",
+        columns={"v": "int64"},
+        scan=ScanFunction(cached_tables.cache_versioned_scan, [version]),
+        inline_scan=False,
+        at=lambda unit, value: cache_versioned(version_at(unit, value)),
+        comment="Version-specific cacheable rows (AT-keyed cache isolation)",
+    )
+
+
 # --- several branches -------------------------------------------------------------------------------------------
 
 
@@ -399,6 +410,8 @@ TABLES: Final = [
     *WITH_CONSTRAINTS,
     versioned_data(NEWEST),
     versioned_constraints(NEWEST),
+    cache_versioned(NEWEST),
+    *cached_tables.TABLES,
     *MULTI_BRANCH,
     *REQUIRED_FILTERS,
 ]
