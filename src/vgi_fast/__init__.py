@@ -40,6 +40,7 @@ from vgi_fast.functions.aggregate import AggregateFunction
 from vgi_fast.functions.aggregate_context import AggregateBindParams, AggregateParams, WindowPartition
 from vgi_fast.functions.aggregate_declared import aggregate
 from vgi_fast.functions.buffering import BufferingParams, TableBufferingFunction, table_buffering
+from vgi_fast.functions.caching import CacheControl
 from vgi_fast.functions.context import (
     Arguments,
     BindParams,
@@ -145,6 +146,7 @@ __all__ = [
     "Bool",
     "Bounds",
     "BufferingParams",
+    "CacheControl",
     "CallArguments",
     "CallerIdentity",
     "Catalog",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, overload
 
 from vgi_fast.errors import DefinitionError, SchemaValidationError
 from vgi_fast.functions import annotations as ann
+from vgi_fast.functions.caching import CacheControl, StreamCache
 from vgi_fast.functions.classes import FunctionClass, TArgs, TState, class_spec
 from vgi_fast.functions.context import GlobalInitResponse, ProcessParams
 from vgi_fast.functions.emission import Emission
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypedDict, TypeVar, Unpack
 
+    from vgi_fast.functions.caching import Declared
     from vgi_fast.functions.context import BindParams, InitParams, TableCardinality
     from vgi_fast.functions.output import Producer
     from vgi_fast.wire.arrow import Schema
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
         order_preservation: str
         required_settings: list[str]
         required_secrets: list[Any]
-        cache_control: dict[str, Any]
+        cache_control: Declared
         sink_order_dependent: bool
         source_order_dependent: bool
         requires_input_batch_index: bool
@@ -130,6 +132,11 @@ class BufferingSpec(TableInOutSpec):
         return True
 
     @property
+    def keeps_state(self) -> bool:
+        """It is kept by its whole input."""
+        return False
+
+    @property
     def keeps(self) -> bool:
         """Each batch goes to the file as it was received."""
         return "process" not in self.hooks
@@ -188,7 +195,7 @@ class BufferingSpec(TableInOutSpec):
     ) -> Producer:
         """What one finalize id gives; for ``replays`` the worker sees to it without this."""
         shaper = InOutShaper(params, self.where)
-        emission = Emission(self.where, advertised=self.options.cache_control or None)
+        emission = Emission(self.where, cache=StreamCache(self.options.cache_control, params))
         if self.owner is None:
             return GeneratorProducer(self._run(params, values), shaper, emission)
         if "finalize" not in self.hooks:
@@ -255,7 +262,7 @@ class TableBufferingFunction(FunctionClass[TArgs, TState]):
     }
     FIXED_SCHEMA: ClassVar[Any] = None
     """Columns, when they depend on nothing. Without it and ``on_bind``, they are those of the table."""
-    CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
+    CACHE_CONTROL: ClassVar[CacheControl | None] = None
 
     @classmethod
     def on_bind(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Any:

@@ -408,5 +408,10 @@ class ProcessParams(InitParams[TArgs]):
 
     init_response: GlobalInitResponse
     if_none_match: str | None
-    """The etag of a cached result that the client would like to keep; answer with ``not_modified``."""
+    """The etag of a cached result that the client would like to keep: answer with ``not_modified``, or anew.
+
+    It is known when the first batch is asked for: in a generator and in ``process``, not in ``initial_state``. Of
+    functions over tables or columns, each batch has its own.
+    """
     if_modified_since: str | None
+    """The same by ``last_modified``, for a result without etag."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import ArgumentError
-from vgi_fast.functions.spec import cache_metadata
+from vgi_fast.functions.caching import CacheRules, StreamCache
 from vgi_fast.wire import keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vgi_fast.functions.caching import CacheControl
     from vgi_fast.functions.filters import CurrentFilters
     from vgi_fast.functions.partitions import PartitionTagger
     from vgi_fast.wire.arrow import RecordBatch
@@ -26,7 +27,10 @@ _LAST_INDEX: Final = 10**13 - 2
 
 
 class Emit:
-    """A batch with what goes beside it, for generators: ``yield Emit({"n": values}, batch_index=chunk)``."""
+    """A batch with what goes beside it, for generators: ``yield Emit({"n": values}, batch_index=chunk)``.
+
+    ``cache_control`` is taken together with what the function declares. A batch of None has no rows.
+    """
 
     __slots__ = ("batch", "batch_index", "cache_control", "metadata", "partition_values")
 
@@ -37,7 +41,7 @@ class Emit:
         batch_index: int | None = None,
         partition_values: Mapping[str, Any] | None = None,
         metadata: Metadata = None,
-        cache_control: Mapping[str, Any] | None = None,
+        cache_control: CacheControl | None = None,
     ) -> None:
         self.batch = batch
         self.batch_index = batch_index
@@ -50,9 +54,21 @@ PLAIN: Final = Emit(None)
 
 
 class Emission:
-    """Finishes the batches of one stream. ``advertised`` goes to the first batch that has rows."""
+    """Finishes the batches of one stream. What ``cache`` declares goes to the first batch that has rows."""
 
-    __slots__ = ("_advertised", "_columns", "_filters", "_indexed", "_last_index", "_partitions", "_where", "is_plain")
+    __slots__ = (
+        "_cache",
+        "_columns",
+        "_filters",
+        "_held",
+        "_held_control",
+        "_indexed",
+        "_last_index",
+        "_partitions",
+        "_unadvertised",
+        "_where",
+        "is_plain",
+    )
 
     def __init__(
         self,
@@ -62,14 +78,19 @@ class Emission:
         columns: int | None = None,
         indexed: bool = False,
         partitions: PartitionTagger | None = None,
-        advertised: Metadata = None,
+        cache: StreamCache | None = None,
     ) -> None:
         self._where = where
         self._filters = filters if filters is not None and filters.applies else None
         self._columns = columns
         self._indexed = indexed
         self._partitions = partitions
-        self._advertised = advertised
+        self._cache = cache or StreamCache(CacheRules(where, None))
+        self._unadvertised = self._cache.declared is not None
+        """The client has not seen yet what is declared, or held back."""
+        self._held: Metadata = None
+        self._held_control: dict[str, Any] = {}
+        """Of batches that lost their rows."""
         self._last_index = 0
         self.is_plain = filters is None and not indexed and partitions is None and columns is None
         """Nothing is to be done but for the advertisement."""
@@ -90,12 +111,10 @@ class Emission:
             )
 
     def finish(self, batch: RecordBatch, beside: Emit = PLAIN, first_part: bool = True) -> tuple[RecordBatch, Metadata]:
-        metadata = beside.metadata if first_part else None
-        if beside.cache_control and first_part:
-            metadata = {**(metadata or {}), **cache_metadata("emit", beside.cache_control)}
-        if self.is_plain:
-            if self._advertised is not None and batch.num_rows:
-                metadata = self._with_advertisement(metadata)
+        metadata, control = (beside.metadata, beside.cache_control) if first_part else (None, None)
+        if self.is_plain and batch.num_rows:
+            if control or self._unadvertised:
+                metadata = self._advertised(metadata, control, batch.num_rows)
             return batch, metadata
         rows = batch.num_rows
         if self._filters is not None and rows:
@@ -103,10 +122,9 @@ class Emission:
         if self._columns is not None:
             batch = batch.select(range(self._columns))
         if not batch.num_rows:
-            # Nobody sees what is beside rows that are gone.
-            return batch, self._hold(metadata) if rows else metadata
-        if self._advertised is not None:
-            metadata = self._with_advertisement(metadata)
+            return batch, self._without_rows(metadata, control, rows)
+        if control or self._unadvertised:
+            metadata = self._advertised(metadata, control, rows)
         if self._indexed:
             metadata = self._with_index(metadata, beside.batch_index)
         if self._partitions is not None and keys.PARTITION_VALUES not in (metadata or ()):
@@ -114,17 +132,28 @@ class Emission:
             metadata = {**(metadata or {}), keys.PARTITION_VALUES: payload}
         return batch, metadata
 
-    def _hold(self, metadata: Metadata) -> Metadata:
-        if not metadata:
-            return None
+    def _advertised(self, metadata: Metadata, control: Mapping[str, Any] | None, rows: int) -> Metadata:
+        held, self._held = self._held, None
+        given, self._held_control = {**self._held_control, **(control or {})}, {}
+        self._unadvertised = False
+        advertised = self._cache.metadata(given, rows) if given or self._cache.declared is not None else {}
+        return {**advertised, **(held or {}), **(metadata or {})}
+
+    def _without_rows(self, metadata: Metadata, control: Mapping[str, Any] | None, rows: int) -> Metadata:
+        """Nobody sees what is beside rows that are gone, so cache control waits for others. ``rows``: before the
+        filters."""
+        if control:
+            if control.get("not_modified"):
+                return {**self._cache.metadata(control, rows), **(metadata or {})}
+            self._held_control.update(control)
+            self._unadvertised = True
+        if not metadata or not rows:
+            return metadata
         held = {key: value for key, value in metadata.items() if key.startswith(keys.CACHE_PREFIX)}
         if held:
-            self._advertised = {**(self._advertised or {}), **held}
+            self._held = {**(self._held or {}), **held}
+            self._unadvertised = True
         return {key: value for key, value in metadata.items() if key not in held} or None
-
-    def _with_advertisement(self, metadata: Metadata) -> Metadata:
-        advertised, self._advertised = self._advertised, None
-        return {**(advertised or {}), **(metadata or {})}
 
     def _with_index(self, metadata: Metadata, index: int | None) -> Metadata:
         if index is None:

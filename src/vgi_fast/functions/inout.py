@@ -24,6 +24,7 @@ from vgi_fast.errors import ArgumentError, DefinitionError, SchemaValidationErro
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import meta
 from vgi_fast.functions.batches import BatchShaper
+from vgi_fast.functions.caching import CacheControl, StreamCache
 from vgi_fast.functions.classes import ClassSpec, FunctionClass, TArgs, TState, class_spec
 from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emission
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypedDict, TypeVar, Unpack
 
+    from vgi_fast.functions.caching import Declared
     from vgi_fast.functions.context import BindParams, InitParams, ProcessParams
     from vgi_fast.functions.output import Producer
 
@@ -63,7 +65,7 @@ if TYPE_CHECKING:
         max_workers: int
         required_settings: list[str]
         required_secrets: list[Any]
-        cache_control: dict[str, Any]
+        cache_control: Declared
 
 
 __all__ = ["InOutCall", "TableInOutFunction", "TableInOutGenerator", "TableInOutSpec", "table_in_out"]
@@ -114,6 +116,12 @@ class TableInOutSpec(ClassSpec):
         forced = self.options.extra.get("has_finalize")
         self.has_finalize = self.finishes if forced is None else bool(forced)
         self.check_shape()
+        self.options.cache_control.for_input(stateful=self.keeps_state)
+
+    @property
+    def keeps_state(self) -> bool:
+        """An answer depends on more than the batch that it answers."""
+        return self.has_finalize or self.consumes
 
     def check_shape(self) -> None:
         if self.signature.table is None:
@@ -176,7 +184,9 @@ class TableInOutSpec(ClassSpec):
     def start(self, params: ProcessParams[Any], values: dict[str, Any]) -> tuple[GlobalInitResponse, InOutCall]:
         """Begin one substream."""
         shaper = InOutShaper(params, self.where)
-        out = ExchangeCollector(shaper, params.log, self.options.cache_control, self.input_from_args)
+        out = ExchangeCollector(
+            shaper, params.log, StreamCache(self.options.cache_control, params), self.input_from_args
+        )
         response = GlobalInitResponse(self.options.max_workers or 1)
         if self.owner is None:
             params.init_response = response
@@ -198,8 +208,7 @@ class TableInOutSpec(ClassSpec):
         """The FINALIZE phase. An empty batch would end it, so there is none."""
         shaper = InOutShaper(params, self.where)
         produced = (one for one in call.finish() if one is not None)
-        emission = Emission(self.where, advertised=self.options.cache_control or None)
-        return NonEmptyProducer(GeneratorProducer(produced, shaper, emission))
+        return NonEmptyProducer(GeneratorProducer(produced, shaper, Emission(self.where)))
 
 
 class InOutShaper(BatchShaper):
@@ -542,7 +551,7 @@ class TableInOutGenerator(FunctionClass[TArgs, TState]):
     }
     FIXED_SCHEMA: ClassVar[Any] = None
     """Columns, when they depend on nothing. Without it and ``on_bind``, they are those of the table."""
-    CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
+    CACHE_CONTROL: ClassVar[CacheControl | None] = None
 
     @classmethod
     def on_bind(cls, params: BindParams[TArgs], *args: Any, **kwargs: Any) -> Any:
@@ -592,7 +601,7 @@ class TableInOutFunction(FunctionClass[TArgs, TState]):
         "finish": ("params", "state"),
     }
     FIXED_SCHEMA: ClassVar[Any] = None
-    CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
+    CACHE_CONTROL: ClassVar[CacheControl | None] = None
 
     @classmethod
     def transform(cls, *args: Any, **kwargs: Any) -> Any:

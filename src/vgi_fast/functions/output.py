@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.emission import PLAIN, Emit
-from vgi_fast.functions.spec import cache_metadata
 from vgi_fast.wire import keys
 from vgi_fast.wire.arrow import BatchBuilder
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vgi_fast.functions.batches import BatchShaper
+    from vgi_fast.functions.caching import CacheControl, StreamCache
     from vgi_fast.functions.context import ClientLog
     from vgi_fast.functions.emission import Emission
     from vgi_fast.functions.filters import CurrentFilters
@@ -89,6 +89,8 @@ class GeneratorProducer:
                 self._beside = produced
                 self._emission.check(produced)
                 produced = produced.batch
+                if produced is None:
+                    return self._emission.finish(self._shaper.empty(), self._beside)
             batch = self._shaper.one(produced)
             if batch is None:
                 self._parts = self._shaper.parts(produced)
@@ -126,15 +128,19 @@ class OutputCollector:
         batch_index: int | None = None,
         partition_values: Mapping[str, Any] | None = None,
         metadata: dict[bytes, bytes] | None = None,
-        cache_control: Mapping[str, Any] | None = None,
+        cache_control: CacheControl | None = None,
     ) -> None:
         """A batch in any form; a table is sent in its parts, one per tick.
 
-        ``batch_index`` places its rows among those of all streams. ``partition_values`` gives (least, greatest) by
-        column where they are not to be read from the batch.
+        None is a batch without rows. ``batch_index`` places its rows among those of all streams. ``partition_values``
+        gives (least, greatest) by column where they are not to be read from the batch. ``cache_control`` is taken
+        together with what the function declares.
         """
-        if self._emitted and not self._repeats:
-            raise ArgumentError("Only one data batch may be emitted per call")
+        if self._emitted:
+            if not self._repeats:
+                raise ArgumentError("Only one data batch may be emitted per call")
+            if cache_control:
+                raise ArgumentError("out.emit(cache_control=...) is only valid on the first emitted batch")
         self._emitted = True
         beside = PLAIN
         if batch_index is not None or partition_values is not None or metadata or cache_control:
@@ -146,7 +152,7 @@ class OutputCollector:
                 cache_control=cache_control,
             )
             self._emission.check(beside)
-        one = self._shaper.one(batch)
+        one = self._shaper.empty() if batch is None else self._shaper.one(batch)
         first = True
         for part in self._shaper.parts(batch) if one is None else (one,):
             self._parts.append((part, beside, first))
@@ -206,38 +212,35 @@ class ProcessProducer:
         self._process = _closed
 
 
-def _merged(metadata: Metadata, cache_control: dict[str, Any] | None) -> Metadata:
-    if not cache_control:
-        return metadata
-    return {**(metadata or {}), **cache_metadata("emit", cache_control)}
-
-
 class ExchangeCollector:
     """As ``OutputCollector``, for the one batch that answers a batch."""
 
-    __slots__ = ("_answer", "_checks_rows", "_log", "_metadata", "_shaper")
+    __slots__ = ("_answer", "_cache", "_checks_rows", "_log", "_metadata", "_shaper")
 
-    def __init__(self, shaper: InOutShaper, log: ClientLog, metadata: Metadata, checks_rows: bool) -> None:
+    def __init__(self, shaper: InOutShaper, log: ClientLog, cache: StreamCache, checks_rows: bool) -> None:
         self._shaper = shaper
         self._log = log
-        self._metadata = metadata or None
+        self._cache = cache
+        self._metadata: Metadata = cache.metadata() if cache.declared is not None else None
         """Of every answer."""
         self._checks_rows = checks_rows
         """Rows have to be related to those of the input."""
-        self._answer: tuple[Any, Metadata, Any] | None = None
+        self._answer: tuple[Any, Any] | None = None
 
     def emit(
         self,
         batch: Any,
         *,
         metadata: dict[bytes, bytes] | None = None,
-        cache_control: dict[str, Any] | None = None,
+        cache_control: CacheControl | None = None,
         parent_rows: Any = None,
     ) -> None:
         """A batch in any form. ``parent_rows`` are, for a row transform, the input rows that its rows come from."""
         if self._answer is not None:
             raise ArgumentError("Only one data batch may be emitted per call")
-        self._answer = batch, _merged(metadata, cache_control), parent_rows
+        if metadata or cache_control:
+            batch = Emit(batch, metadata=metadata, cache_control=cache_control)
+        self._answer = batch, parent_rows
 
     def finish(self) -> None:
         raise ArgumentError("finish() is not allowed on exchange streams")
@@ -252,19 +255,28 @@ class ExchangeCollector:
         """What was emitted since ``begin``; nothing is no rows."""
         if self._answer is None:
             return self.answer(None, input_rows)
-        produced, metadata, parent_rows = self._answer
-        return self.answer(produced, input_rows, metadata, parent_rows)
+        produced, parent_rows = self._answer
+        return self.answer(produced, input_rows, parent_rows)
 
-    def answer(self, produced: Any, input_rows: int, metadata: Metadata = None, parent_rows: Any = None) -> RecordBatch:
+    def answer(self, produced: Any, input_rows: int, parent_rows: Any = None) -> RecordBatch:
+        metadata: Metadata = None
+        control: CacheControl | None = None
+        if type(produced) is Emit:
+            if produced.batch_index is not None or produced.partition_values is not None:
+                raise ArgumentError("batch_index and partition_values are for table functions")
+            metadata, control, produced = produced.metadata, produced.cache_control, produced.batch
         if type(produced) is RowsOf:
             produced, parent_rows = produced.rows, produced.parents
         batch = self._shaper.batch(produced)
+        rows = batch.num_rows
         if parent_rows is not None:
-            provenance = self._shaper.provenance(parent_rows, batch.num_rows, input_rows)
+            provenance = self._shaper.provenance(parent_rows, rows, input_rows)
             metadata = {**(metadata or {}), keys.PARENT_ROW: provenance} if provenance else metadata
-        elif self._checks_rows and batch.num_rows not in (0, input_rows) and keys.PARENT_ROW not in (metadata or {}):
-            raise self._shaper.unrelated(batch.num_rows, input_rows)
-        if self._metadata is not None:
+        elif self._checks_rows and rows not in (0, input_rows) and keys.PARENT_ROW not in (metadata or {}):
+            raise self._shaper.unrelated(rows, input_rows)
+        if control:
+            metadata = {**self._cache.metadata(control, rows), **(metadata or {})}
+        elif self._metadata is not None:
             metadata = {**self._metadata, **(metadata or {})}
         return batch if metadata is None else batch.with_metadata(metadata)
 

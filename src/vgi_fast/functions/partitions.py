@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["PartitionTagger", "check_declaration", "partition_field", "row_id_field"]
 
 NOT_PARTITIONED: Final = "NOT_PARTITIONED"
-_SINGLE: Final = "SINGLE_VALUE_PARTITIONS"
+SINGLE_VALUE: Final = "SINGLE_VALUE_PARTITIONS"
 
 
 def partition_field(name: str, type: TypeLike, nullable: bool = True) -> Field:
@@ -78,7 +78,7 @@ class PartitionTagger:
 
     def __init__(self, full: Schema, emitted: Schema, kind: str, where: str) -> None:
         self._where = where
-        self._single = kind == _SINGLE
+        self._single = kind == SINGLE_VALUE
         self._fields = [full.fields[i] for i in partition_columns(full)]
         names = emitted.names
         self._positions = [names.index(field.name) if field.name in names else -1 for field in self._fields]

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypedDict, Unpack
 
+    from vgi_fast.functions.caching import CacheControl, Declared
     from vgi_fast.functions.context import BindParams, InitParams
 
     class ScalarOptions(TypedDict, total=False):
@@ -76,7 +77,7 @@ if TYPE_CHECKING:
         returns: Any
         required_settings: list[str]
         required_secrets: list[Any]
-        cache_control: dict[str, Any]
+        cache_control: Declared
 
     class CompiledOptions(ScalarOptions, total=False):
         """Options of functions that have no docstring."""
@@ -125,6 +126,7 @@ class ScalarSpec(FunctionSpec):
         super().__init__(name, signature, options, source, where)
         options.stability = options.stability or "CONSISTENT"
         options.null_handling = options.null_handling or "DEFAULT"
+        options.cache_control.for_values()
         self.target = target
         self.result_type = result_type
         self.returns = returns
@@ -194,7 +196,7 @@ class ScalarSpec(FunctionSpec):
     @property
     def reusable(self) -> bool:
         """The plan depends on nothing but the bind: no instance, no log, no identity."""
-        if self.owner is not None:
+        if self.owner is not None or self.options.cache_control.may_change:
             return False
         return not any(injection.kind in (LOG, AUTH, SECRET) for injection in self.signature.injections)
 
@@ -234,6 +236,8 @@ class ScalarSpec(FunctionSpec):
             assert isinstance(slot.source, Parameter)
             function = _listing(function, len(positional), slot.python_name)
             positional.append(("varargs", self._form(slot.source), column))
+        rules = self.options.cache_control
+        declared = rules.declared(params.args)
         return ScalarPlan(
             function,
             positional,
@@ -241,7 +245,7 @@ class ScalarSpec(FunctionSpec):
             params.output_schema,
             self.propagates_nulls,
             keywords or None,
-            self.options.cache_control or None,
+            None if declared is None else rules.metadata(declared, None),
         )
 
     @property
@@ -289,7 +293,7 @@ class ScalarFunction:
     each by name.
     """
 
-    CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
+    CACHE_CONTROL: ClassVar[CacheControl | None] = None
     compute: ClassVar[Any]
 
     @classmethod

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import ArgumentError, DefinitionError, InternalError
 from vgi_fast.functions import constraints, docstrings
+from vgi_fast.functions.caching import CacheRules
 from vgi_fast.functions.context import Arguments
 from vgi_fast.functions.parameters import Secret
 from vgi_fast.functions.secrets import decode_settings
 from vgi_fast.functions.signature import SECRET
-from vgi_fast.wire import keys, records
+from vgi_fast.wire import records
 from vgi_fast.wire.arrow import Field, Schema, empty_schema, type_named
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class FunctionOptions:
         self.max_workers: int | None = given.get("max_workers")
         if self.max_workers is not None and (type(self.max_workers) is not int or self.max_workers < 1):
             raise DefinitionError(f"{where}: max_workers must be an int >= 1, got {self.max_workers!r}")
-        self.cache_control = cache_metadata(where, given.get("cache_control"))
+        self.cache_control = CacheRules(where, given.get("cache_control"))
         self.returns = given.get("returns", given.get("output_type"))
         self.order_dependent = _dependent(where, "order_dependent", given, records.ORDER_DEPENDENCES)
         """Aggregates: ORDER BY inside of the call is kept."""
@@ -391,21 +392,6 @@ def attached_specs(source: Any) -> tuple[FunctionSpec, ...]:
 
 def attach_spec(source: Any, spec: FunctionSpec) -> None:
     setattr(source, SPECS_ATTRIBUTE, (*attached_specs(source), spec))
-
-
-def cache_metadata(where: str, given: Any) -> dict[bytes, bytes]:
-    """``{"ttl": 300, "scope": "catalog"}`` as batch metadata (section 2.4 of the RPC document)."""
-    metadata: dict[bytes, bytes] = {}
-    for name, value in dict(given or {}).items():
-        if name not in keys.CACHE_CONTROL_NAMES:
-            raise DefinitionError(
-                f"{where}: unknown cache control {name!r}; there are {', '.join(keys.CACHE_CONTROL_NAMES)}"
-            )
-        if value is None or value is False:
-            continue
-        text = "1" if value is True else str(value)
-        metadata[keys.CACHE_PREFIX + name.encode()] = text.encode()
-    return metadata
 
 
 def _member(where: str, option: str, given: Any, members: tuple[str, ...]) -> str | None:

@@ -18,11 +18,13 @@ from vgi_fast.errors import ArgumentError, DefinitionError, ProtocolError, VgiEr
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import meta
 from vgi_fast.functions.batches import BatchShaper
+from vgi_fast.functions.caching import CacheControl, StreamCache
 from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emission
 from vgi_fast.functions.output import DenseProducer, GeneratorProducer, OutputCollector, ProcessProducer
 from vgi_fast.functions.partitions import (
     NOT_PARTITIONED,
+    SINGLE_VALUE,
     PartitionTagger,
     annotated,
     check_declaration,
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
+    from vgi_fast.functions.caching import Declared
     from vgi_fast.functions.context import BindParams, ExecutionParams, InitParams, ProcessParams
     from vgi_fast.functions.output import Producer
 
@@ -94,7 +97,7 @@ if TYPE_CHECKING:
         max_workers: int
         required_settings: list[str]
         required_secrets: list[Any]
-        cache_control: dict[str, Any]
+        cache_control: Declared
 else:
     from typing import TypeVar
 
@@ -166,6 +169,7 @@ class TableSpec(FunctionSpec):
             )
         if options.returns is not None or options.null_handling is not None:
             raise DefinitionError(f"{where}: returns and null_handling are options of scalar functions")
+        options.cache_control.for_scan(options.partition_kind == SINGLE_VALUE)
         if (options.max_workers or 1) > 1 and "on_init" not in self.hooks:
             raise DefinitionError(
                 f"{where}: max_workers > 1 needs a class with on_init, which shares the work between the streams",
@@ -293,7 +297,7 @@ class TableSpec(FunctionSpec):
             columns=len(params.wire_schema) if params.wire_schema is not params.output_schema else None,
             indexed=options.supports_batch_index,
             partitions=partitions,
-            advertised=options.cache_control or None,
+            cache=StreamCache(options.cache_control, params),
         )
 
     def _start_class(
@@ -360,7 +364,7 @@ class TableFunctionGenerator(Generic[TArgs, TState]):
 
     FIXED_SCHEMA: ClassVar[Any] = None
     """Columns, when they do not depend on the arguments; otherwise override ``on_bind``."""
-    CACHE_CONTROL: ClassVar[dict[str, Any] | None] = None
+    CACHE_CONTROL: ClassVar[CacheControl | None] = None
 
     if not TYPE_CHECKING:
 

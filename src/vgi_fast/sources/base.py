@@ -23,6 +23,7 @@ from vgi_fast.errors import ArgumentError, DefinitionError, ProtocolError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import GlobalInitResponse, TableCardinality
+from vgi_fast.functions.emission import Emit
 from vgi_fast.functions.filters import NO_FILTERS
 from vgi_fast.functions.output import GeneratorProducer
 from vgi_fast.functions.signature import BY_KEYWORD, NAMED, Parameter, Signature, Slot
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vgi_fast.catalog.statistics import ColumnStatisticsInput
+    from vgi_fast.functions.caching import CacheControl
     from vgi_fast.functions.context import BindParams, ProcessParams
     from vgi_fast.functions.filters import PushdownFilters
     from vgi_fast.functions.output import Producer
@@ -97,9 +99,17 @@ class SourceDefaults:
 class SourceSpec(TableSpec):
     """The table function that scans a source. Nothing is opened before a column is asked for."""
 
-    __slots__ = ("_schema", "_statistics", "data")
+    __slots__ = ("_schema", "_statistics", "data", "tagged")
 
-    def __init__(self, name: str, data: Source, where: str, *, order_preservation: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        data: Source,
+        where: str,
+        *,
+        order_preservation: str | None = None,
+        cache_control: CacheControl | None = None,
+    ) -> None:
         # The state that a listing saw comes back with each scan of the table.
         state = Parameter(STATE, NAMED, type_named("utf8"), ann.VALUE, default=None)
         options = FunctionOptions(
@@ -110,8 +120,12 @@ class SourceSpec(TableSpec):
                 "auto_apply_filters": True,
                 "order_preservation": order_preservation,
                 "description": f"Rows of {where}",
+                "cache_control": cache_control,
             },
         )
+        options.cache_control.for_scan(single_valued=False)
+        self.tagged = bool(cache_control and cache_control.get("revalidatable") and not cache_control.get("etag"))
+        """The state of the data is the etag of its results."""
         signature = Signature([Slot(STATE, BY_KEYWORD, state)], where)
         FunctionSpec.__init__(self, name, signature, options, data, where)
         self.owner = None
@@ -168,8 +182,23 @@ class SourceSpec(TableSpec):
                 hint="FROM vgi_clear_cache(); or declare the table with live=True if its files keep changing",
             )
         shaper = BatchShaper(params.output_schema, self.where)
-        batches = self.data.scan(ScanRequest(params.output_schema.names, params.stream_filters.static))
-        return GlobalInitResponse(), GeneratorProducer(iter(batches), shaper, self._emission(params))
+        batches = self._tagged(params) if self.tagged else iter(self._batches(params))
+        return GlobalInitResponse(), GeneratorProducer(batches, shaper, self._emission(params))
+
+    def _batches(self, params: ProcessParams[Any]) -> Iterator[Any]:
+        return self.data.scan(ScanRequest(params.output_schema.names, params.stream_filters.static))
+
+    def _tagged(self, params: ProcessParams[Any]) -> Iterator[Any]:
+        """Read only if the client's copy is of another state. Taken before the data is read, the state is never newer
+        than the rows."""
+        tag = self.state()
+        if tag is not None and params.if_none_match == tag:
+            yield Emit(None, cache_control={"not_modified": True, "etag": tag})
+            return
+        control: CacheControl | None = None if tag is None else {"etag": tag}
+        for batch in self._batches(params):
+            yield Emit(batch, cache_control=control)
+            control = None
 
 
 class SourceScan(ScanFunction):

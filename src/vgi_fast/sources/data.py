@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vgi_fast.catalog.statistics import ColumnStatisticsInput
+    from vgi_fast.functions.caching import CacheControl
 
 __all__ = ["data_table", "source_of"]
 
@@ -27,20 +28,24 @@ def data_table(
     format: str | None = None,
     live: bool = False,
     statistics: bool | Mapping[str, ColumnStatisticsInput] = True,
+    cache_control: CacheControl | None = None,
     **options: Any,
 ) -> Table:
     """A table over a pandas, polars or pyarrow table, a path, a directory, a ``Source``, or a function that gives one.
 
     A path is a file or several of Parquet, Arrow IPC or CSV, a pattern (``"logs/*.parquet"``), or a directory, whose
     folders named ``key=value`` become columns. ``live`` is for files that come and go while the worker runs.
-    ``statistics`` False takes no look at the data beforehand. Further options are those of ``Table``.
+    ``statistics`` False takes no look at the data beforehand. ``cache_control`` lets DuckDB keep results; with
+    ``{"ttl": 0, "revalidatable": True}`` of files, they are read again only when one of them has changed. Further
+    options are those of ``Table``.
     """
     where = f"table '{name}'"
     for fixed in ("columns", "function", "scan", "branches", "arguments"):
         if fixed in options:
             raise DefinitionError(f"{where}: {fixed} does not go with data")
     source = source_of(data, where, format=format, live=live)
-    spec = SourceSpec(f"scan_{name}", source, where, order_preservation=options.pop("order_preservation", None))
+    order = options.pop("order_preservation", None)
+    spec = SourceSpec(f"scan_{name}", source, where, order_preservation=order, cache_control=cache_control)
     found = spec.table_statistics if statistics is True else None if statistics is False else statistics
     return Table(name, function=SourceScan(spec), statistics=found, **options)
 

@@ -12,6 +12,7 @@ from vgi_fast import (
     ArgumentError,
     BindParams,
     BufferingParams,
+    CacheControl,
     DataType,
     OutputCollector,
     RecordBatch,
@@ -175,7 +176,7 @@ class SumAllColumnsSimpleDistributed(SumAllColumns):
 class CachedSumAll(SumAllColumns):
     """Column-wise sums whose result may be kept"""
 
-    CACHE_CONTROL: ClassVar[dict[str, Any] | None] = {"ttl": 300, "scope": "catalog"}
+    CACHE_CONTROL: ClassVar[CacheControl | None] = {"ttl": 300, "scope": "catalog"}
 
 
 class ExceptionProcess(SumAllColumns):

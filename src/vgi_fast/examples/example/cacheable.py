@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from vgi_fast import Int64, scalar
+from vgi_fast import CacheControl, Int64, scalar
 from vgi_fast.examples.example.columns import Texts
 
-PER_VALUE: Final = {"ttl": 300, "scope": "catalog", "per_value": True}
+PER_VALUE: Final[CacheControl] = {"ttl": 300, "scope": "catalog", "per_value": True}
 
 
 @scalar(cache_control=PER_VALUE)

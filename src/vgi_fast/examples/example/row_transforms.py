@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Final, NamedTuple
 from vgi_fast import (
     Arg,
     BindParams,
+    CacheControl,
     ExchangeCollector,
     Float64,
     Int64,
@@ -17,10 +18,10 @@ from vgi_fast import (
     RowTransformFunction,
     row_transform,
 )
-from vgi_fast.examples.example.table_in_out import emit_unless_known
+from vgi_fast.examples.example.table_in_out import REVALIDATED, emit_unless_known
 
 GEOHASH: Final = {"geohash": "utf8"}
-PER_VALUE: Final = {"ttl": 300, "scope": "catalog", "per_value": True}
+PER_VALUE: Final[CacheControl] = {"ttl": 300, "scope": "catalog", "per_value": True}
 PARENT_ROW: Final = b"vgi_rpc.parent_row#b64"
 
 Precision = Annotated[int, Arg(doc="Decimals of each part")]
@@ -137,6 +138,8 @@ class NumberArguments(NamedTuple):
 class CachedRevalDouble(RowTransformFunction[NumberArguments]):
     """Twice x, whose kept result has to be asked for again"""
 
+    CACHE_CONTROL = REVALIDATED
+
     @classmethod
     def on_bind(cls, params: BindParams[NumberArguments]) -> dict[str, str]:
         return {"doubled": "int64"}
@@ -146,7 +149,7 @@ class CachedRevalDouble(RowTransformFunction[NumberArguments]):
         cls, params: ProcessParams[NumberArguments], state: None, batch: RecordBatch, out: ExchangeCollector
     ) -> None:
         doubled = [None if value is None else 2 * value for value in batch.column(0)]
-        emit_unless_known(batch, {"doubled": doubled}, out)
+        emit_unless_known(params, batch, {"doubled": doubled}, out)
 
 
 FUNCTIONS: Final = [

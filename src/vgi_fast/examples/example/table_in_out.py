@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, NamedTuple
 from vgi_fast import (
     Arg,
     BindParams,
+    CacheControl,
     ExchangeCollector,
     Field,
     ProcessParams,
@@ -25,8 +26,8 @@ from vgi_fast import (
 from vgi_fast.examples.example.session import SECRET
 
 TEXT: Final = {"tag": "utf8"}
-CACHED: Final = {"ttl": 300, "scope": "catalog"}
-IF_NONE_MATCH: Final = b"vgi.cache.if_none_match"
+CACHED: Final[CacheControl] = {"ttl": 300, "scope": "catalog"}
+REVALIDATED: Final[CacheControl] = {"ttl": 0, "revalidatable": True}
 
 
 @table_in_out(
@@ -87,17 +88,20 @@ def cached_echo(data: TableInput) -> TableInput:
 class CachedRevalEcho(TableInOutGenerator[None]):
     """Passthrough whose kept result has to be asked for again"""
 
+    CACHE_CONTROL = REVALIDATED
+
     @classmethod
     def process(cls, params: ProcessParams[None], state: None, batch: RecordBatch, out: ExchangeCollector) -> None:
-        emit_unless_known(batch, batch, out)
+        emit_unless_known(params, batch, batch, out)
 
 
-def emit_unless_known(batch: RecordBatch, result: Any, out: ExchangeCollector) -> None:
+def emit_unless_known(params: ProcessParams[Any], batch: RecordBatch, result: Any, out: ExchangeCollector) -> None:
     """The result of a batch, or that the client has it already."""
     digest = sha256(repr([list(column) for column in batch.columns]).encode()).hexdigest()
-    known = batch.metadata.get(IF_NONE_MATCH) == digest.encode()
-    control = {"ttl": 0, "scope": "catalog", "etag": digest, "revalidatable": True, "not_modified": known}
-    out.emit(None if known else result, cache_control=control)
+    if params.if_none_match == digest:
+        out.emit(None, cache_control={"etag": digest, "not_modified": True})
+    else:
+        out.emit(result, cache_control={"etag": digest})
 
 
 def _with_secret(params: BindParams[Any]) -> Schema:

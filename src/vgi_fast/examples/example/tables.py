@@ -20,7 +20,7 @@ from vgi_fast import (
     Table,
     View,
 )
-from vgi_fast.examples.example import scans, time_travel
+from vgi_fast.examples.example import cached_tables, scans, time_travel
 from vgi_fast.examples.example.filters import filter_echo_table_scan
 from vgi_fast.examples.example.late_materialization import LateMaterialization
 from vgi_fast.examples.example.sequences import sequence
@@ -294,6 +294,17 @@ def _constraints_at(unit: str, value: str) -> Table:
     return versioned_constraints(version_at(unit, value))
 
 
+def cache_versioned(version: int) -> Table:
+    return Table(
+        "cache_versioned",
+        columns={"v": "int64"},
+        scan=ScanFunction(cached_tables.cache_versioned_scan, [version]),
+        inline_scan=False,
+        at=lambda unit, value: cache_versioned(version_at(unit, value)),
+        comment="Version-specific cacheable rows (AT-keyed cache isolation)",
+    )
+
+
 # --- several branches -------------------------------------------------------------------------------------------
 
 
@@ -420,6 +431,8 @@ TABLES: Final = [
     versioned_data(NEWEST),
     versioned_constraints(NEWEST),
     *time_travel.TABLES,
+    cache_versioned(NEWEST),
+    *cached_tables.TABLES,
     *MULTI_BRANCH,
     *REQUIRED_FILTERS,
 ]

@@ -12,6 +12,7 @@ from vgi_fast._core import serve_exchange
 from vgi_fast.errors import ProtocolError
 from vgi_fast.functions.inout import TableInOutSpec
 from vgi_fast.functions.row_transform import RowTransformSpec
+from vgi_fast.worker.calls import pushdown
 from vgi_fast.worker.calls.stream import (
     end_output,
     quietly,
@@ -52,13 +53,14 @@ def init_in_out(call: Call, request: dict[str, Any], invocation: Invocation) -> 
     input_schema = invocation.input_schema
     if isinstance(spec, RowTransformSpec):
         input_schema = spec.input_schema(input_schema)
+    step = running.step if spec.keeps_state else pushdown.validated(running.step, params)
     session = call.session
     session.substream = Substream(running, params) if spec.has_finalize else None
     send_header(call, params.execution_id, response)
     call.begin_stream(params.output_schema)
     try:
         if session.input.read_schema() is not None:
-            cancelled = serve_exchange(session.input, session.output, input_schema, params.output_schema, running.step)
+            cancelled = serve_exchange(session.input, session.output, input_schema, params.output_schema, step)
             if cancelled:
                 quietly(session, running.cancel)
     except Exception as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vgi_fast.functions.table import TableSpec
 
     Note = Callable[[Mapping[bytes, bytes]], object]
+    Step = Callable[[RecordBatch], RecordBatch]
 
 _ENVELOPE: Final = b"vgi_fast.filters\0"
 _ENVELOPE_SCHEMA: Final = "opaque_data: binary, pushdown_filters: large_binary, join_keys: list<large_binary>"
@@ -61,7 +62,6 @@ def prepare(spec: TableSpec, params: ProcessParams[Any], request: dict[str, Any]
     params.sample = None
     if percentage is not None and options.sampling_pushdown:
         params.sample = SampleHint(percentage, request["tablesample_seed"])
-    params.if_none_match = params.if_modified_since = None
 
 
 def _take_filters(
@@ -116,10 +116,25 @@ def listener(params: ProcessParams[Any]) -> Note:
     def note(metadata: Mapping[bytes, bytes]) -> None:
         params.stream_filters.tick(metadata.get(keys.PUSHDOWN_FILTERS))
         if keys.CACHE_IF_NONE_MATCH in metadata or keys.CACHE_IF_MODIFIED_SINCE in metadata:
-            params.if_none_match = _text(metadata.get(keys.CACHE_IF_NONE_MATCH))
-            params.if_modified_since = _text(metadata.get(keys.CACHE_IF_MODIFIED_SINCE))
+            take_validators(params, metadata)
 
     return note
+
+
+def take_validators(params: ProcessParams[Any], metadata: Mapping[bytes, bytes]) -> None:
+    """What the client would like to keep: of the whole scan, or of the batch that it sends."""
+    params.if_none_match = _text(metadata.get(keys.CACHE_IF_NONE_MATCH))
+    params.if_modified_since = _text(metadata.get(keys.CACHE_IF_MODIFIED_SINCE))
+
+
+def validated(step: Step, params: ProcessParams[Any]) -> Step:
+    """Answers a batch with its validators in ``params``."""
+
+    def answer(batch: RecordBatch) -> RecordBatch:
+        take_validators(params, batch.metadata)
+        return step(batch)
+
+    return answer
 
 
 def _text(value: bytes | None) -> str | None:

@@ -95,6 +95,7 @@ def stream_params(
     params.bind_opaque_data = request["bind_opaque_data"]
     params.init_opaque_data = request["init_opaque_data"]
     params.substream_id = request["substream_id"]
+    params.if_none_match = params.if_modified_since = None
     return params
 
 
