@@ -11,7 +11,9 @@ SANITIZED = PYTHONPATH=$(CURDIR)/$(ASAN):$(CURDIR) PYTHONMALLOC=malloc \
 	UBSAN_OPTIONS=print_stacktrace=1 \
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)"
 
-.PHONY: build debug asan asan-build test bench lint annotate coverage fuzz clean
+SUITE =
+
+.PHONY: build debug asan asan-build test suite bench lint annotate coverage fuzz clean
 
 build:  ## compile in place, optimized; vgi-fast-run goes to build/bin
 	$(BUILD) --force
@@ -21,6 +23,9 @@ debug:  ## compile in place, with assertions and live-object counters
 
 test:
 	$(PYTHON) -m pytest
+
+suite:  ## the extension's tests; needs VGI_SRC and VGI_UNITTEST. SUITE: options, e.g. SUITE='--lane stdio'
+	$(PYTHON) -m tests.suite $(SUITE)
 
 bench:  ## every benchmark prints a table and appends to benchmarks/results
 	for name in $$(grep -l __main__ benchmarks/core/*.py benchmarks/e2e/*.py); do \

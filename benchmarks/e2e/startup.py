@@ -62,7 +62,7 @@ class Start:
 
 def main() -> None:
     parser = argument_parser(__doc__, repeats=10)
-    add_worker_options(parser, "minimal_worker", "vgi_fast_worker")
+    add_worker_options(parser, "minimal_worker", "vgi_fast_worker", "example_worker")
     add_run_option(parser)
     parser.add_argument("--function", default="multiply", help="of an int64 and a factor (default: %(default)s)")
     parser.add_argument(

@@ -1,4 +1,7 @@
-"""A worker that writes the method of each call, before it answers, to the file that CALLS_LOG names."""
+"""A worker that writes the method of each call, before it answers, to the file that CALLS_LOG names.
+
+With CALLS_OF=example it is the example worker that does so.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -42,4 +45,6 @@ CATALOG = Catalog("counted", schemas=[CatalogSchema("main", functions=[numbers, 
 worker = Worker("counted", catalogs=[CATALOG])
 
 if __name__ == "__main__":
+    if os.environ.get("CALLS_OF") == "example":
+        from vgi_fast.examples.example_worker import worker
     worker.run()

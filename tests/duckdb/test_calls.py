@@ -40,9 +40,9 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calls]:
             yield run
 
 
-def attach(alias: str) -> str:
-    command = shlex.join([sys.executable, "-W", "error", str(WORKER)])
-    return f"ATTACH 'counted' AS {alias} (TYPE vgi, LOCATION {quoted(command)})"
+def attach(alias: str, catalog: str = "counted") -> str:
+    command = shlex.join(["env", f"CALLS_OF={catalog}", sys.executable, "-W", "error", str(WORKER)])
+    return f"ATTACH {quoted(catalog)} AS {alias} (TYPE vgi, LOCATION {quoted(command)})"
 
 
 def test_attach_costs_two_calls(calls: Calls) -> None:
@@ -92,3 +92,20 @@ def test_a_function_is_asked_for_what_it_knows(calls: Calls) -> None:
         "table_function_cardinality",
         "table_function_statistics",
     ]
+
+
+def test_a_catalog_of_many_objects_costs_no_more(calls: Calls) -> None:
+    assert calls(attach("f", "example"))[1] == ["catalog_attach", "catalog_copy_from_formats"]
+    rows, first = calls("SELECT sum(n) FROM f.data.cardinality_inlined_table")
+    assert rows == [(49_995_000,)]
+    assert first == [
+        "catalog_schemas",
+        "catalog_schema_contents_tables",
+        # The function is not in the table's schema but in the default one; DuckDB looks into both.
+        "catalog_schema_contents_functions",
+        "catalog_schema_contents_functions",
+        "init",
+    ]
+    assert calls("SELECT sum(n) FROM f.data.cardinality_inlined_table") == (rows, ["init"])
+    assert calls("SELECT f.multiply(7, 6)")[1] == ["catalog_schema_contents_functions", "bind", "bind", "init"]
+    assert calls("SELECT f.multiply(8, 6)")[1] == ["bind", "bind", "init"]

@@ -326,6 +326,7 @@ def prebuild(service: Service, generation: int = 1) -> None:
 
     What fails is left for the call that asks for it, which can report it.
     """
+    from vgi_fast.worker.calls.copying import formats
     from vgi_fast.worker.dispatch import Call
 
     def ask(handler: Handler, method: str, attach: AttachData, **params: Any) -> None:
@@ -339,6 +340,7 @@ def prebuild(service: Service, generation: int = 1) -> None:
             attach = AttachData.new(name, data_version=version)
             if interface.cache_key(attach) is None:
                 continue
+            ask(formats, "catalog_copy_from_formats", attach)
             ask(schemas, "catalog_schemas", attach)
             for schema in interface.schemas(attach_opaque_data=attach, transaction_opaque_data=None):
                 for method, kinds in _CONTENTS.items():

@@ -9,7 +9,7 @@ from vgi_fast.functions.copying import CopyFromSpec, CopyToSpec
 from vgi_fast.functions.signature import NAMED
 from vgi_fast.wire import records
 from vgi_fast.wire.arrow import Field, Schema
-from vgi_fast.worker.calls.catalog import Asked, nothing
+from vgi_fast.worker.calls.catalog import Asked
 from vgi_fast.worker.calls.stream import send_header, serve_producer_stream, stream_params
 
 if TYPE_CHECKING:
@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from vgi_fast.worker.dispatch import Call, Reply
 
 
-def formats(call: Call, row: dict[str, Any]) -> Reply | bytes:
-    """Those of registered functions, and what the catalog adds."""
+def formats(call: Call, row: dict[str, Any]) -> Reply | bytes | None:
+    """Those of registered functions, and what the catalog adds. DuckDB asks at each ATTACH."""
     asked = Asked(call, row)
+    return asked.reply(None, lambda: encode.items(_format_infos(asked)))
+
+
+def _format_infos(asked: Asked) -> list[bytes]:
+    call = asked.call
     items = [_format_info(call, specs) for specs in call.service.registry.copy_formats(asked.attach.catalog).values()]
     for one in asked.interface.copy_from_formats(attach_opaque_data=asked.attach):
         items.append(records.COPY_FROM_FORMAT_INFO.encode(one, call.generation))
-    return encode.items(items) if items else nothing(call)
+    return items
 
 
 def _format_info(call: Call, specs: list[CopyFromSpec | CopyToSpec]) -> bytes:
