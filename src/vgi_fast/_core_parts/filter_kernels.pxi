@@ -82,11 +82,8 @@ cdef extern from "_core_parts/filter_kernels.h" nogil:
         VGI_SUBTRACT_FROM
         VGI_MULTIPLY
         VGI_MODULO
-    int64_t vgi_count_words(const uint64_t *words, int64_t n)
     void vgi_lookup(const void *data, int64_t n, int width, const uint64_t *within, const uint64_t *lut,
                     uint64_t *out)
-    int64_t vgi_rows_of(const uint64_t *words, int64_t n, uint32_t *rows)
-    int64_t vgi_count_runs(const uint64_t *words, int64_t n)
 
 
 cdef uint64_t hash_seed = 0

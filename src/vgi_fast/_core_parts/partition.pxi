@@ -91,7 +91,8 @@ cdef Array pair_of(DataType t, Array low, int64_t first, Array high, int64_t las
         g.nodes.keep = low.owner
         rows[0] = <uint32_t> first
         rows[1] = <uint32_t> last
-        g.rows(t.own_plan(), low.node, g.nodes.at, rows, 2, 0)
+        g.chosen = vgi_chosen(NULL, low.node.length, <const uint32_t *> rows, 2)
+        g.rows(t.own_plan(), low.node, g.nodes.at, 0)
         return Array.new(t, g.nodes, g.nodes.at)
     return array_of_values([low[first], high[last]], t)
 

@@ -4,14 +4,24 @@
 # copied as such; a single run is a slice and copies nothing.
 
 cdef extern from "_core_parts/select_kernels.h" nogil:
-    void vgi_take(const void *data, int64_t width, const uint32_t *rows, int64_t n, void *out)
-    int64_t vgi_take_bits(const uint8_t *bits, int64_t offset, const uint32_t *rows, int64_t n, uint8_t *out)
-    int64_t vgi_offsets32(const int32_t *offsets, const uint32_t *rows, int64_t n, int32_t *out)
-    int64_t vgi_offsets64(const int64_t *offsets, const uint32_t *rows, int64_t n, int64_t *out)
-    void vgi_copy32(const int32_t *offsets, const uint8_t *data, int64_t end, const uint32_t *rows, int64_t n,
-                    const int32_t *made, uint8_t *out)
-    void vgi_copy64(const int64_t *offsets, const uint8_t *data, int64_t end, const uint32_t *rows, int64_t n,
-                    const int64_t *made, uint8_t *out)
+    ctypedef struct vgi_chosen:
+        const uint64_t *words
+        int64_t length
+        const uint32_t *rows
+        int64_t count
+    enum:
+        VGI_SPARE
+    int64_t vgi_count_words(const uint64_t *words, int64_t n)
+    int64_t vgi_count_runs(const uint64_t *words, int64_t n)
+    int64_t vgi_rows_of(const uint64_t *words, int64_t n, uint32_t *rows)
+    void vgi_take(const vgi_chosen *c, const void *data, int64_t width, void *out)
+    int64_t vgi_take_bits(const vgi_chosen *c, const uint8_t *bits, int64_t offset, uint8_t *out)
+    int64_t vgi_spans32(const vgi_chosen *c, const int32_t *offsets, int32_t *starts, int32_t *made)
+    int64_t vgi_spans64(const vgi_chosen *c, const int64_t *offsets, int64_t *starts, int64_t *made)
+    void vgi_copy32(const int32_t *starts, const uint8_t *data, int64_t end, const int32_t *made, int64_t n,
+                    int64_t most, uint8_t *out)
+    void vgi_copy64(const int64_t *starts, const uint8_t *data, int64_t end, const int64_t *made, int64_t n,
+                    int64_t most, uint8_t *out)
 
 cdef enum:
     LONG_RUN = 32               # rows of a run, on average, from which on runs are copied instead of rows
@@ -23,7 +33,9 @@ cdef class Gather:
     """Rows chosen from nodes of one length, and room for what they become. Used once."""
     cdef Nodes nodes
     cdef Block block
+    cdef Block scratch          # where the texts of a column begin, for each chosen row
     cdef size_t used
+    cdef vgi_chosen chosen
 
     @staticmethod
     cdef Gather new(int32_t count, size_t room):
@@ -35,7 +47,7 @@ cdef class Gather:
 
     cdef uint8_t *room(self, size_t size) except NULL:
         cdef uint8_t *at
-        size = (size + 7) & ~(<size_t> 7)
+        size = (size + VGI_SPARE + 7) & ~(<size_t> 7)
         if size > self.block.capacity - self.used:
             self.block = Block.new(max(size, <size_t> ARENA))
             self.nodes.hold(self.block)
@@ -46,9 +58,10 @@ cdef class Gather:
 
     # ---- by rows ----
 
-    cdef int rows(self, PlanNode *p, Node *n, Node *out, const uint32_t *rows, int64_t count, int64_t skip) except -1:
-        """``rows`` count from the node's offset + ``skip``."""
+    cdef int rows(self, PlanNode *p, Node *n, Node *out, int64_t skip) except -1:
+        """The chosen rows, which count from the node's offset + ``skip``."""
         cdef int64_t at = n.offset + skip
+        cdef int64_t count = self.chosen.count
         cdef int layout = p.layout
         cdef uint8_t *bits
         cdef int32_t child = 1
@@ -57,63 +70,70 @@ cdef class Gather:
             out.null_count = count
             return 0
         if layout == L_RUNS or L_LIST32 <= layout <= L_FIXED_LIST:
-            return self.runs_of_rows(p, n, out, rows, count, skip)
+            return self.runs_of_rows(p, n, out, skip)
         if layout < L_SPARSE or layout == L_DICTIONARY:
             if n.buf[0] != NULL and n.null_count != 0:
                 bits = self.room((count + 7) >> 3)
-                out.null_count = count - vgi_take_bits(n.buf[0], at, rows, count, bits)
+                out.null_count = count - vgi_take_bits(&self.chosen, n.buf[0], at, bits)
                 out.buf[0] = bits if out.null_count else NULL
         if layout == L_FIXED or layout == L_DICTIONARY:
             bits = self.room(count * p.width)
             out.buf[1] = bits
-            vgi_take(n.buf[1] + at * p.width, p.width, rows, count, bits)
+            vgi_take(&self.chosen, n.buf[1] + at * p.width, p.width, bits)
             if layout == L_DICTIONARY:
                 out.dictionary = n.dictionary
         elif layout == L_BITS:
             bits = self.room((count + 7) >> 3)
             out.buf[1] = bits
-            vgi_take_bits(n.buf[1], at, rows, count, bits)
+            vgi_take_bits(&self.chosen, n.buf[1], at, bits)
         elif layout == L_VAR32 or layout == L_VAR64:
-            self.texts(p, n, out, rows, count, at)
+            self.texts(p, n, out, at)
         elif layout == L_VIEW:
             bits = self.room(count * 16)
             out.buf[1] = bits
-            vgi_take(n.buf[1] + at * 16, 16, rows, count, bits)
+            vgi_take(&self.chosen, n.buf[1] + at * 16, 16, bits)
             self.views(n, out, bits, count)
         elif layout == L_STRUCT or layout == L_SPARSE:
             if layout == L_SPARSE:
                 bits = self.room(count)
                 out.buf[0] = bits
-                vgi_take(n.buf[0] + at, 1, rows, count, bits)
+                vgi_take(&self.chosen, n.buf[0] + at, 1, bits)
             for _ in range(p.n_children):
-                self.rows(p + child, n + child, out + child, rows, count, at)
+                self.rows(p + child, n + child, out + child, at)
                 child += p[child].span
         else:
-            self.dense(p, n, out, rows, count, at)
+            self.dense(p, n, out, at)
         return 0
 
-    cdef int texts(self, PlanNode *p, Node *n, Node *out, const uint32_t *rows, int64_t count, int64_t at) except -1:
+    cdef int texts(self, PlanNode *p, Node *n, Node *out, int64_t at) except -1:
         cdef int width = 4 if p.layout == L_VAR32 else 8
+        cdef int64_t count = self.chosen.count
         cdef const uint8_t *offsets = n.buf[1] + at * width
         cdef uint8_t *made = self.room((count + 1) * width)
+        cdef uint8_t *starts
         cdef uint8_t *data
-        cdef int64_t size, end
+        cdef int64_t most, size
+        cdef int64_t end = 0
         out.buf[1] = made
         if count == 0:
             memset(made, 0, width)
             out.buf[2] = EMPTY
             return 0
+        if self.scratch is None:
+            self.scratch = Block.new(count * 8 + VGI_SPARE)
+        starts = self.scratch.data
+        if self.chosen.words != NULL:       # in order
+            end = offset_at(offsets, self.chosen.rows[count - 1] + 1, width == 8)
         if width == 4:
-            size = vgi_offsets32(<const int32_t *> offsets, rows, count, <int32_t *> made)
-            end = (<const int32_t *> offsets)[rows[count - 1] + 1]
+            most = vgi_spans32(&self.chosen, <const int32_t *> offsets, <int32_t *> starts, <int32_t *> made)
         else:
-            size = vgi_offsets64(<const int64_t *> offsets, rows, count, <int64_t *> made)
-            end = (<const int64_t *> offsets)[rows[count - 1] + 1]
-        data = self.room(size + 16)
+            most = vgi_spans64(&self.chosen, <const int64_t *> offsets, <int64_t *> starts, <int64_t *> made)
+        size = offset_at(made, count, width == 8)
+        data = self.room(size)
         if width == 4:
-            vgi_copy32(<const int32_t *> offsets, n.buf[2], end, rows, count, <const int32_t *> made, data)
+            vgi_copy32(<const int32_t *> starts, n.buf[2], end, <const int32_t *> made, count, most, data)
         else:
-            vgi_copy64(<const int64_t *> offsets, n.buf[2], end, rows, count, <const int64_t *> made, data)
+            vgi_copy64(<const int64_t *> starts, n.buf[2], end, <const int64_t *> made, count, most, data)
         out.buf[2] = data
         out.size[2] = size
         return 0
@@ -160,12 +180,12 @@ cdef class Gather:
                 filled += size
         return 0
 
-    cdef int dense(self, PlanNode *p, Node *n, Node *out, const uint32_t *rows, int64_t count, int64_t at) except -1:
-        cdef uint8_t *codes = self.room(count)
-        cdef uint8_t *offsets = self.room(count * 4)
+    cdef int dense(self, PlanNode *p, Node *n, Node *out, int64_t at) except -1:
+        cdef uint8_t *codes = self.room(self.chosen.count)
+        cdef uint8_t *offsets = self.room(self.chosen.count * 4)
         cdef int32_t i
-        vgi_take(n.buf[0] + at, 1, rows, count, codes)
-        vgi_take(n.buf[1] + 4 * at, 4, rows, count, offsets)
+        vgi_take(&self.chosen, n.buf[0] + at, 1, codes)
+        vgi_take(&self.chosen, n.buf[1] + 4 * at, 4, offsets)
         out.buf[0] = codes
         out.buf[1] = offsets
         for i in range(1, p.span):
@@ -182,8 +202,9 @@ cdef class Gather:
             memcpy(out.data_size, n.data_size, n.n_data * sizeof(int64_t))
         return 0
 
-    cdef int runs_of_rows(self, PlanNode *p, Node *n, Node *out, const uint32_t *rows, int64_t count,
-                          int64_t skip) except -1:
+    cdef int runs_of_rows(self, PlanNode *p, Node *n, Node *out, int64_t skip) except -1:
+        cdef int64_t count = self.chosen.count
+        cdef const uint32_t *rows = self.chosen.rows
         cdef int64_t *runs = <int64_t *> self.room(2 * count * 8)
         cdef int64_t n_runs = 0
         cdef int64_t i
@@ -261,13 +282,13 @@ cdef class Gather:
                        int64_t count) except NULL:
         cdef uint8_t *out = self.room((count + 7) >> 3)
         cdef int64_t made = 0
-        cdef int64_t i, k
-        memset(out, 0, (count + 7) >> 3)
+        cdef int64_t i, k, size
+        memset(out, 0, ((count + 7) >> 3) + 8)
         for i in range(n_runs):
-            for k in range(runs[2 * i], runs[2 * i] + runs[2 * i + 1]):
-                if get_bit(data, offset + k):
-                    set_bit(out, made)
-                made += 1
+            for k in range(0, runs[2 * i + 1], 64):
+                size = min(runs[2 * i + 1] - k, <int64_t> 64)
+                add_bits(out, made, load_bits(data, offset + runs[2 * i] + k, size), size)
+                made += size
         return out
 
     cdef int ranges(self, PlanNode *p, Node *n, Node *out, const int64_t *runs, int64_t n_runs, int64_t count,
@@ -351,17 +372,28 @@ cdef inline int64_t offset_at(const uint8_t *offsets, int64_t i, bint wide) noex
     return (<const int64_t *> offsets)[i] if wide else (<const int32_t *> offsets)[i]
 
 
+cdef inline void add_bits(uint8_t *out, int64_t at, uint64_t bits, int64_t n) noexcept nogil:
+    """``n`` bits behind the ``at`` that are there; what follows them is zero, up to eight bytes of it."""
+    cdef uint8_t *p = out + (at >> 3)
+    cdef int shift = at & 7
+    cdef uint64_t word = bits << shift
+    word |= p[0]
+    memcpy(p, &word, 8)
+    if shift + n > 64:
+        p[8] = <uint8_t> (bits >> (64 - shift))
+
+
 cdef size_t room_for(PlanNode *p, Node *n, int32_t nodes, int64_t length, int64_t count) noexcept:
     """A guess that usually holds what ``count`` of ``length`` rows take."""
     cdef size_t total = 64
     cdef int64_t bytes
     cdef int32_t i
     for i in range(nodes):
-        total += 16 + ((count + 7) >> 3)
+        total += 2 * VGI_SPARE + 16 + ((count + 7) >> 3)
         if p[i].layout == L_VAR32 and n[i].length == length and length:
             bytes = ((<const int32_t *> n[i].buf[1])[n[i].offset + length]
                      - (<const int32_t *> n[i].buf[1])[n[i].offset])
-            total += 40 + 4 * count + <size_t> (<double> bytes / length * count * 1.1)
+            total += VGI_SPARE + 40 + 4 * count + <size_t> (<double> bytes / length * count * 1.1)
         else:
             total += count * p[i].width
     return total
@@ -387,11 +419,12 @@ cdef RecordBatch select_rows(RecordBatch batch, const uint64_t *chosen, int64_t 
     g = Gather.new(schema.n_nodes, room_for(schema.plan, batch.nodes.at, schema.n_nodes, batch.length, count))
     g.nodes.keep = batch.nodes      # dictionaries, views and shared children stay where they are
     if n_runs * LONG_RUN > count:
-        rows = Block.new(count * 4)
+        rows = Block.new(count * 4 + VGI_SPARE)
         vgi_rows_of(chosen, batch.length, <uint32_t *> rows.data)
+        g.chosen = vgi_chosen(chosen, batch.length, <const uint32_t *> rows.data, count)
         for k in range(len(schema.fields)):
             at = schema.tops[k]
-            g.rows(schema.plan + at, batch.nodes.at + at, g.nodes.at + at, <uint32_t *> rows.data, count, 0)
+            g.rows(schema.plan + at, batch.nodes.at + at, g.nodes.at + at, 0)
     else:
         rows = Block.new(n_runs * 16)
         pairs = <int64_t *> rows.data
