@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ SERVERS = {"redis": "VGI_TEST_REDIS_URL", "postgres": "VGI_TEST_POSTGRES_DSN"}
 """Variables that name a server on which the tests may write."""
 
 
-def opener(name: str, folder: Path) -> Callable[[], Storage]:
-    """Opens handles that share what they store."""
+def opener(name: str, folder: Path, ended: ExitStack) -> Callable[[], Storage]:
+    """Opens handles that share what they store; ``ended`` removes it from a server."""
     if name == "memory":
         only = MemoryStorage()
         return lambda: only
@@ -33,29 +34,52 @@ def opener(name: str, folder: Path) -> Callable[[], Storage]:
     server = os.environ.get(SERVERS[name])
     if not server:
         pytest.skip(f"{SERVERS[name]} names no server")
-    if name == "redis":
-        from vgi_fast.storage.redis import RedisStorage
+    place = f"vgi_test_{os.urandom(6).hex()}"
+    return redis_opener(server, place, ended) if name == "redis" else postgres_opener(server, place, ended)
 
-        return lambda: RedisStorage(server, prefix=folder.name)
+
+def redis_opener(url: str, prefix: str, ended: ExitStack) -> Callable[[], Storage]:
+    """Keys of one prefix."""
+    import redis
+
+    from vgi_fast.storage.redis import RedisStorage
+
+    def remove() -> None:
+        with redis.Redis.from_url(url) as client:
+            for key in client.scan_iter(f"{prefix}*"):
+                client.delete(key)
+
+    ended.callback(remove)
+    return lambda: RedisStorage(url, prefix=prefix)
+
+
+def postgres_opener(dsn: str, schema: str, ended: ExitStack) -> Callable[[], Storage]:
+    """A schema of a database."""
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+
     from vgi_fast.storage.postgres import PostgresStorage
 
-    PostgresStorage(server).sweep(0)  # of tests before
+    def execute(statement: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(statement.encode())
 
-    return lambda: PostgresStorage(server)
+    execute(f"CREATE SCHEMA {schema}")
+    ended.callback(execute, f"DROP SCHEMA {schema} CASCADE")
+    return lambda: PostgresStorage(make_conninfo(dsn, options=f"-c search_path={schema}"))
 
 
 @pytest.fixture(params=BACKENDS)
 def open_handle(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Storage]]:
-    handles: list[Storage] = []
-    make = opener(request.param, tmp_path)
+    with ExitStack() as ended:
+        make = opener(request.param, tmp_path, ended)
 
-    def open_one() -> Storage:
-        handles.append(make())
-        return handles[-1]
+        def open_one() -> Storage:
+            handle = make()
+            ended.callback(handle.close)
+            return handle
 
-    yield open_one
-    for handle in handles:
-        handle.close()
+        yield open_one
 
 
 @pytest.fixture

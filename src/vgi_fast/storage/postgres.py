@@ -6,13 +6,13 @@ Each thread has a connection of its own. The tables are made when the first of t
 from __future__ import annotations
 
 import os
-import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import StorageError
 from vgi_fast.storage.base import ATTACH, EXCLUSIVE, Storage
+from vgi_fast.storage.connections import ThreadConnections
 from vgi_fast.storage.memory import checked_counter
 
 if TYPE_CHECKING:
@@ -52,23 +52,23 @@ class PostgresStorage(Storage):
             raise StorageError(f"{DSN_VARIABLE} is required for the storage 'postgres'")
         self._psycopg: Any = psycopg
         self._dsn = chosen
-        self._local = threading.local()
-        self._all: list[Any] = []
-        self._lock = threading.Lock()
+        self._connections = ThreadConnections(self._connect)
         self._made = False
 
+    def _connect(self) -> Any:
+        made = self._psycopg.connect(self._dsn, autocommit=True)
+        if not self._made:
+            with made.transaction():
+                made.execute("SELECT pg_advisory_xact_lock(%s)", (_TABLES_LOCK,))
+                made.execute(_SCHEMA)
+            self._made = True
+        return made
+
     def _connection(self) -> Any:
-        found: Any = getattr(self._local, "connection", None)
-        if found is None or found.closed or self._local.pid != os.getpid():
-            found = self._psycopg.connect(self._dsn, autocommit=True)
-            self._local.connection, self._local.pid = found, os.getpid()
-            with self._lock:
-                self._all.append(found)
-            if not self._made:
-                with found.transaction():
-                    found.execute("SELECT pg_advisory_xact_lock(%s)", (_TABLES_LOCK,))
-                    found.execute(_SCHEMA)
-                self._made = True
+        found = self._connections.get()
+        if found.closed:
+            self._connections.drop()
+            found = self._connections.get()
         return found
 
     @contextmanager
@@ -90,11 +90,7 @@ class PostgresStorage(Storage):
             )
 
     def close(self) -> None:
-        with self._lock:
-            for connection in self._all:
-                connection.close()
-            self._all.clear()
-            self._local = threading.local()
+        self._connections.close()
 
     # -- key-value --
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import StorageError
 from vgi_fast.storage.base import ATTACH, EXCLUSIVE, Storage
+from vgi_fast.storage.connections import ThreadConnections
 from vgi_fast.storage.memory import checked_counter
 
 if TYPE_CHECKING:
@@ -57,25 +58,18 @@ class SqliteStorage(Storage):
 
     def __init__(self, path: str | None = None) -> None:
         self.path = path if path is not None else default_path()
-        self._local = threading.local()
-        self._all: list[sqlite3.Connection] = []
-        self._lock = threading.Lock()
+        self._connections = ThreadConnections(self._connect)
         if self.path == ":memory:":
             # Connections of several threads share it for as long as one of them is open.
             self._uri = f"file:vgi_fast_{id(self)}?mode=memory&cache=shared"
             self._one_writer: Any = threading.RLock()
+            self._lasting: sqlite3.Connection | None = self._connect()
         else:
             self._uri = ""
             self._one_writer = None
+            self._lasting = None
 
     # -- connections --
-
-    def _connection(self) -> sqlite3.Connection:
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if found is None or self._local.pid != os.getpid():
-            found = self._local.connection = self._connect()
-            self._local.pid = os.getpid()
-        return found
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -97,8 +91,6 @@ class SqliteStorage(Storage):
                 made.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"cannot open the SQLite storage {self.path}: {error}") from error
-        with self._lock:
-            self._all.append(made)
         return made
 
     @contextmanager
@@ -107,7 +99,7 @@ class SqliteStorage(Storage):
         if self._one_writer is not None:
             self._one_writer.acquire()
         try:
-            connection = self._connection()
+            connection = self._connections.get()
             with self._translated():
                 _patiently(connection, "BEGIN IMMEDIATE")
             try:
@@ -129,7 +121,7 @@ class SqliteStorage(Storage):
             self._one_writer.acquire()
         try:
             with self._translated():
-                yield self._connection()
+                yield self._connections.get()
         finally:
             if self._one_writer is not None:
                 self._one_writer.release()
@@ -142,11 +134,9 @@ class SqliteStorage(Storage):
             raise StorageError(f"SQLite storage {self.path}: {error}") from error
 
     def close(self) -> None:
-        with self._lock:
-            for connection in self._all:
-                connection.close()
-            self._all.clear()
-            self._local = threading.local()
+        self._connections.close()
+        if self._lasting is not None:
+            self._lasting.close()
 
     # -- key-value --
 
