@@ -12,8 +12,9 @@ from vgi_fast.functions import output
 from vgi_fast.functions.output import DenseProducer
 
 SCHEMA = Schema.parse("n: int64")
-FILTERED: Any = SimpleNamespace(current=["a filter"])
-UNFILTERED: Any = SimpleNamespace(current=[])
+STATIC: Any = ["a filter"]
+FILTERED: Any = SimpleNamespace(current=STATIC, static=STATIC)
+TIGHTENING: Any = SimpleNamespace(current=["a filter", "one of the last tick"], static=STATIC)
 Metadata = dict[bytes, bytes] | None
 
 
@@ -76,8 +77,8 @@ def test_sparse_batches_become_one(clock: Clock) -> None:
     assert list(answers(batch(1), batch(), batch(2, 3), batch(4))) == [([1, 2, 3, 4], None)]
 
 
-def test_without_filters_batches_stay(clock: Clock) -> None:
-    assert list(answers(batch(1), batch(), batch(2), filters=UNFILTERED)) == [([1], None), ([], None), ([2], None)]
+def test_with_dynamic_filters_each_batch_waits_for_its_tick(clock: Clock) -> None:
+    assert list(answers(batch(1), batch(), batch(2), filters=TIGHTENING)) == [([1], None), ([], None), ([2], None)]
 
 
 def test_dense_batches_are_not_copied(clock: Clock) -> None:
@@ -85,8 +86,8 @@ def test_dense_batches_are_not_copied(clock: Clock) -> None:
     producer = DenseProducer(Listed(dense, dense), FILTERED, SCHEMA)
     first = producer.next()
     assert first is not None and first[0] is dense
-    sizes = [len(rows) for rows, _ in answers(*[batch(*range(1000))] * 20)]
-    assert sizes == [9000, 9000, 2000]
+    sizes = [len(rows) for rows, _ in answers(*[batch(*range(1000))] * 7)]
+    assert sizes == [3000, 3000, 1000]
 
 
 def test_rows_do_not_wait_for_slow_batches(clock: Clock) -> None:

@@ -40,9 +40,10 @@ __all__ = [
 ]
 
 _PATIENCE_NS: Final = 2_000_000
-_DENSE_ROWS: Final = 4096
+_DENSE_ROWS: Final = 1024
 """Batches of so many rows are sent as they are."""
-_ENOUGH_ROWS: Final = 8192
+_ENOUGH_ROWS: Final = 2048
+"""What DuckDB works on at a time. More would make dynamic filters come later."""
 
 
 class Producer(Protocol):
@@ -316,9 +317,10 @@ class NonEmptyProducer:
 
 
 class DenseProducer:
-    """Puts what a filter left of several batches together, as each answer costs the client about as much as
+    """Puts what static filters left of several batches together, as each answer costs the client about as much as
     thousands of rows. Rows wait for others no longer than ``_PATIENCE_NS``, and for batches whose making takes that
-    long not at all."""
+    long not at all. While there are dynamic filters, each batch is an answer: a tick may bring tighter bounds, which
+    spare the author work."""
 
     __slots__ = ("_builder", "_ended", "_failure", "_filters", "_held", "_inner")
 
@@ -333,7 +335,7 @@ class DenseProducer:
         self._ended = False
 
     def next(self) -> tuple[RecordBatch, Metadata] | None:
-        if not self._filters.current and self._held is None and self._failure is None and not self._ended:
+        if self._filters.current is not self._filters.static and self._nothing_is_held():
             return self._inner.next()
         builder = self._builder
         beside: Metadata = None
@@ -358,6 +360,9 @@ class DenseProducer:
                     return builder.finish(), beside
             if builder.num_rows and monotonic_ns() >= until:
                 return builder.finish(), beside
+
+    def _nothing_is_held(self) -> bool:
+        return self._held is None and self._failure is None and not self._ended
 
     def _pull(self) -> tuple[RecordBatch, Metadata] | None:
         found, self._held = self._held, None

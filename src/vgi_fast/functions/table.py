@@ -267,7 +267,7 @@ class TableSpec(FunctionSpec):
         else:
             response, producer = self._start_function(params, values, shaper, emission)
         filters = emission.filters if self.options.merge_filtered else None
-        if filters is not None and BatchBuilder.supports(params.wire_schema):
+        if filters is not None and filters.static and BatchBuilder.supports(params.wire_schema):
             producer = DenseProducer(producer, filters, params.wire_schema)
         return response, producer
 
