@@ -97,7 +97,7 @@ class PartitionedSequence(InParts[Steps]):
 
 
 class FilterEchoPartitioned(InParts[Count]):
-    """Rows from several streams, each with the filters that it was given"""
+    """Multi-worker partitioned sequence that echoes pushed-down filters"""
 
     FIXED_SCHEMA: ClassVar[dict[str, str]] = {"n": "int64", "worker_pid": "int64", "pushed_filters": "utf8"}
 
