@@ -177,11 +177,13 @@ class Peer:
             more = {"output_schema": bound["output_schema"], "bind_opaque_data": bound["opaque_data"], **more}
         return request("init", {"request": records.INIT_REQUEST.encode({"bind_call": bind_call, **more})})
 
-    def table(self, function: str, *arguments: Any, ticks: int = 20, **more: Any) -> Stream:
-        """Bind, init, and ticks until the stream ends."""
+    def table(
+        self, function: str, *arguments: Any, ticks: int = 20, first_tick: Metadata | None = None, **more: Any
+    ) -> Stream:
+        """Bind, init, and ticks until the stream ends. ``first_tick`` is the metadata of the first."""
         init = {key: more.pop(key) for key in _OF_INIT if key in more}
         bind_call = self.bind_request(function, *arguments, **more)
-        data = self.init_request(bind_call, **init) + tick_stream(ticks)
+        data = self.init_request(bind_call, **init) + tick_stream(ticks, first=first_tick)
         header, *rest = self.exchange(data)
         header.checked()
         (answer,) = rest
@@ -237,9 +239,9 @@ def suggested(value: Any) -> str:
     return texts[type(value)]
 
 
-def tick_stream(count: int, *, cancel_after: int | None = None) -> bytes:
+def tick_stream(count: int, *, cancel_after: int | None = None, first: Metadata | None = None) -> bytes:
     empty = Schema([])
-    ticks = [RecordBatch(empty, [], 0) for _ in range(count)]
+    ticks = [RecordBatch(empty, [], 0, None if index else first) for index in range(count)]
     if cancel_after is not None:
         ticks = [*ticks[:cancel_after], RecordBatch(empty, [], 0, {keys.CANCEL: b"1"})]
     return encode_stream(empty, ticks)

@@ -1,4 +1,4 @@
-"""Values of partition columns, batch indexes and cache advertisements beside the batches."""
+"""Values of partition columns and batch indexes beside the batches."""
 
 import datetime as dt
 from base64 import b64decode
@@ -141,19 +141,6 @@ def emission(**more: Any) -> Emission:
 
 def rows(*values: int) -> RecordBatch:
     return RecordBatch.from_pydict(Schema.parse("n: int64"), {"n": list(values)})
-
-
-def test_advertisements_wait_for_rows() -> None:
-    made = emission(advertised={b"vgi.cache.ttl": b"300"})
-    batch, metadata = made.finish(rows(1, 2))
-    assert (batch.num_rows, metadata) == (0, None)
-    beside = Emit(None, cache_control={"etag": "x"}, metadata={b"own": b"1"})
-    assert made.finish(rows(3), beside)[1] == {b"own": b"1"}
-    batch, metadata = made.finish(rows(3, 9))
-    assert batch.column(0).to_pylist() == [9]
-    assert metadata == {b"vgi.cache.ttl": b"300", b"vgi.cache.etag": b"x"}
-    assert made.finish(rows(8))[1] is None
-    assert emission().finish(rows(), Emit(None, cache_control={"not_modified": True}))[1]
 
 
 def test_batch_indexes() -> None:

@@ -338,7 +338,10 @@ def test_a_class_with_state(demo: Worker, peer: Connect) -> None:
     served = peer(demo)
     answer = served.table("sequence", 3)
     assert answer.rows() == {"n": [0, 1, 2]}
-    assert [metadata for _, metadata in answer.batches] == [{b"vgi.cache.ttl": b"5"}, {}]
+    assert [metadata for _, metadata in answer.batches] == [
+        {b"vgi.cache.ttl": b"5", b"vgi.cache.scope": b"catalog"},
+        {},
+    ]
     assert answer.logs == [("INFO", "complete")]
     assert served.table("sequence", 3, named={"batch_size": 3}).rows() == {"n": [0, 1, 2]}
     with pytest.raises(RemoteFailure, match="'batch_size' is too small"):

@@ -379,7 +379,9 @@ def test_metadata_of_an_input_is_not_echoed(demo: Worker, peer: Connect) -> None
         return data
 
     answer = call(peer(demo), "same", metadata={b"vgi.cache.if_none_match": b"x"})
-    assert [metadata for _, metadata in answer.batches] == [{b"vgi.cache.ttl": b"5"}] * 3
+    assert [metadata for _, metadata in answer.batches] == [
+        {b"vgi.cache.ttl": b"5", b"vgi.cache.scope": b"catalog"}
+    ] * 3
 
 
 def test_errors_and_logs(demo: Worker, peer: Connect) -> None:

@@ -74,7 +74,7 @@ class CacheControl(TypedDict, total=False):
 
 
 if TYPE_CHECKING:
-    Declared = CacheControl | Callable[[Any], CacheControl]
+    Declared = CacheControl | Callable[[Any], CacheControl | None]
     """What a function declares; a callable is given the arguments of the call."""
 
 
