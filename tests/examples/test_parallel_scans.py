@@ -133,7 +133,9 @@ def test_what_is_told_of_the_order(name: str, order: str, indexed: bool) -> None
 
 def test_every_stream_filters(two: list[Catalog]) -> None:
     name, wanted = "filter_echo_partitioned", list(range(12, 240))
-    filters = {"pushdown_filters": filter_blob(AT_LEAST_12, pa.table({"c": pa.array([12], pa.int64())}))}
+    filters: dict[str, Any] = {
+        "pushdown_filters": filter_blob(AT_LEAST_12, pa.table({"c": pa.array([12], pa.int64())}))
+    }
     first = bound(two[0], name, 240).init(**filters)
     second = bound(two[1], name, 240).init(execution_id=first.header["execution_id"], **filters)
     got = list(alternately([first, second]))

@@ -1,5 +1,6 @@
 """Table functions in every form, called as DuckDB calls them."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -17,6 +18,7 @@ from vgi_fast import (
     ClientLog,
     GlobalInitResponse,
     InitParams,
+    MonthDayNano,
     OutputCollector,
     Param,
     ProcessParams,
@@ -143,6 +145,34 @@ SHAPES: dict[str, list[Any]] = {
     "core": [RecordBatch.from_pydict(Schema.of({"b": "utf8", "a": "int64"}), {"a": [1, 2, 3], "b": ["x", "y", "z"]})],
     "several": [{"a": [1], "b": ["x"]}, {}, {"a": [2, 3], "b": ["y", "z"]}],
 }
+
+
+INTERVAL = "month_day_nano_interval"
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent", "value", "got"),
+    [
+        ("duration[us]", INTERVAL, MonthDayNano(2, 1, -1_500_000), dt.timedelta(61, microseconds=-1500)),
+        ("duration[s]", "duration[ns]", dt.timedelta(seconds=2), dt.timedelta(seconds=2)),
+        (INTERVAL, INTERVAL, MonthDayNano(2, 1, 5), MonthDayNano(2, 1, 5)),
+        (INTERVAL, "duration[us]", dt.timedelta(-1, 7, 5), MonthDayNano(0, -1, 7_000_005_000)),
+    ],
+)
+def test_spans_arrive_as_declared(demo: Worker, peer: Connect, declared: str, sent: str, value: Any, got: Any) -> None:
+    seen = []
+
+    @demo.table(columns={"n": "int64"})
+    def probe(span: Annotated[Any, Arg(arrow_type=declared)]) -> list[int]:
+        seen.append(span)
+        return [1]
+
+    made = peer(demo)
+    made.table("probe", value, types=[sent])
+    assert seen == [got] and type(seen[0]) is type(got)
+    if declared != INTERVAL:
+        with pytest.raises(RemoteFailure, match="'span': .* is longer than a timedelta can be"):
+            made.table("probe", MonthDayNano(2**31 - 1, 0, 0), types=[INTERVAL])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
