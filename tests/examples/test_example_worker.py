@@ -1,10 +1,12 @@
 """The example worker, called as a client calls it."""
 
+import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pytest
 from tests.fix_memory import Peer
 from tests.fix_worker import Workers
 from vgi_fast.client.catalog import Catalog
-from vgi_fast.errors import RemoteError
+from vgi_fast.errors import ArgumentError, RemoteError
 from vgi_fast.examples.example_worker import worker as example_worker
 
 MAIN = "from vgi_fast.examples.example_worker import main\nmain()"
@@ -314,3 +316,121 @@ def test_sequence(example: Catalog) -> None:
 )
 def test_producers(example: Catalog, name: str, args: tuple[Any, ...], expected: dict[str, list[Any]]) -> None:
     assert example.table(name, *args).read_all().to_pydict() == expected
+
+
+def test_named_arguments(example: Catalog) -> None:
+    assert example.table("named_params_echo", 2).read_all().to_pylist() == [
+        {"id": row, "greeting": "hello", "value": row, "float_value": row * 1.0, "enabled": True} for row in range(2)
+    ]
+    last = example.table("named_params_echo", 5000, greeting="", multiplier=10, scale=0.5, enabled=False)
+    assert last.read_all().to_pylist()[-1] == {
+        "id": 4999,
+        "greeting": "",
+        "value": 49990,
+        "float_value": 2499.5,
+        "enabled": False,
+    }
+
+
+def test_projected_data(example: Catalog) -> None:
+    row = {"id": 1999, "name": "item_1999", "value": 2998.5, "extra": 1999**2}
+    assert example.table("projected_data", 2000).read_all().to_pylist()[-1] == row
+    for wanted in (["extra", "id"], ["name"]):
+        found = example.table("projected_data", 2000, projection=wanted).read_all()
+        assert (found.column_names, found.to_pylist()[-1]) == (wanted, {name: row[name] for name in wanted})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pa.scalar(-128, pa.int8()),
+        pa.scalar(2**64 - 1, pa.uint64()),
+        pa.scalar(Decimal("12.3"), pa.decimal128(4, 1)),
+        pa.scalar("größe"),
+        pa.scalar(1_700_000_000_123_456_789, pa.timestamp("ns")),
+        pa.scalar([1, None], pa.list_(pa.int32())),
+        pa.scalar([("a", 1)], pa.map_(pa.string(), pa.int32())),
+        pa.scalar({"x": 1.5}, pa.struct([("x", pa.float64())])),
+        pa.scalar(None, pa.date32()),
+    ],
+)
+def test_constant_columns(example: Catalog, value: pa.Scalar) -> None:
+    call = example.table("constant_columns", 3000, 7, value)
+    assert call.schema.names == ["col_0", "col_1"]
+    assert call.schema.field("col_1").type == value.type
+    batches = list(call)
+    assert [batch.num_rows for batch in batches] == [2048, 952]
+    assert batches[1].column(0).to_pylist() == [7] * 952
+    assert batches[1].column(1).to_pylist() == [value.as_py()] * 952
+    assert example.table("constant_columns", 0, value).read_all().num_rows == 0
+
+
+def test_constant_columns_need_a_value(example: Catalog) -> None:
+    with pytest.raises((RemoteError, ArgumentError), match="constant_columns|values"):
+        example.table("constant_columns", 3)
+
+
+def test_logs_of_a_producer(worker: Workers) -> None:
+    client = worker(MAIN)
+    assert client.attach("example").table("logging_generator", 3).read_all()["n"].to_pylist() == [0, 1, 2]
+    assert [(log.level, log.message) for log in client.logs] == [
+        ("INFO", "Starting generation of 3 values"),
+        ("INFO", "Generation complete"),
+    ]
+
+
+def test_a_profile_is_read_in_any_process(worker: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGI_FAST_STATE_DIR", str(tmp_path))
+    one, two = (worker(MAIN).attach("example") for _ in range(2))
+    stream = one.bind_table("profiling_demo", [5000], {"batch_size": 2000, "increment": 3}).init()
+    values = [value for batch in stream.batches() for value in batch.column("n").to_pylist()]
+    assert values == list(range(0, 15000, 3))
+    profile = two.bind_table("profiling_demo", [5000]).explain(stream.header["execution_id"])
+    assert (profile["rows_produced"], profile["batches_emitted"]) == ("5000", "3")
+    assert float(profile["elapsed_ms"]) > 0
+    assert one.bind_table("profiling_demo", [5000]).explain(stream.header["execution_id"]) == {}
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_producer_is_told_that_nobody_reads_on(example: Catalog, tmp_path: Path) -> None:
+    probe = tmp_path / "probe"
+    stream = example.bind_table("slow_cancellable", [str(probe)], {"sleep_ms": 0}).init()
+    batch = stream.tick()
+    assert batch is not None
+    assert batch.column("n").to_pylist() == [0]
+    stream.cancel()
+    assert re.fullmatch(r"pid=\d+ emitted=1\n", probe.read_text())
+    assert example.table("slow_cancellable", str(probe), count=3, sleep_ms=0).read_all()["n"].to_pylist() == [0, 1, 2]
+
+
+def test_a_value_for_the_transaction(example: Catalog) -> None:
+    def value(key: str, seed: int) -> int:
+        (found,) = example.table("tx_cached_value", key, seed).read_all()["v"].to_pylist()
+        return int(found)
+
+    assert [value("k", 100), value("k", -200)] == [100, -200]
+    for end in (example.commit, example.rollback):
+        example.begin()
+        assert [value("k", -111), value("k", 222), value("other", TOP), value("other", 1)] == [-111, -111, TOP, TOP]
+        end()
+        assert value("k", 333) == 333
+
+
+@pytest.mark.parametrize("name", ["tt_pushdown_fn", "tt_pushdown_cols"])
+def test_versions_under_filters(example: Catalog, name: str) -> None:
+    for at, version in (
+        (None, 2),
+        (("VERSION", "1"), 1),
+        (("VERSION", "2"), 2),
+        (("TIMESTAMP", "2020-12-31 00:00:00"), 1),
+        (("TIMESTAMP", "2021-01-01 00:00:00"), 2),
+    ):
+        found = example.scan(name, "data", at=at).read_all().to_pydict()
+        rows = 5 * version
+        assert found["id"] == list(range(1, rows + 1))
+        assert found["val"][-1] == 10 * rows
+        assert set(found["seen_version"]) == {version}
+        assert set(found["pushed_filters"]) == {"(none)"}
+    for wrong in ("3", "x"):
+        with pytest.raises(RemoteError, match=f"Unknown version: {wrong}"):
+            example.scan(name, "data", at=("VERSION", wrong)).read_all()
