@@ -1,14 +1,14 @@
 """vgi_fast: workers for DuckDB's VGI protocol.
 
-    from vgi_fast import Int64, Worker
+from vgi_fast import Int64, Worker
 
-    worker = Worker("demo")
+worker = Worker("demo")
 
-    @worker.scalar
-    def add_one(x: Int64) -> Int64:
-        return x + 1
+@worker.scalar
+def add_one(x: Int64) -> Int64:
+    return x + 1
 
-    worker.run()
+worker.run()
 """
 
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,7 @@ from vgi_fast.functions.row_transform import RowTransformFunction, row_transform
 from vgi_fast.functions.scalar import ScalarFunction, scalar
 from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample
-from vgi_fast.functions.statistics import ColumnStatistics, statistics_from_arrow, statistics_from_duckdb
+from vgi_fast.functions.statistics import ColumnStatistics, ColumnStatisticsInput, encode_statistics
 from vgi_fast.functions.table import (
     TableFunction,
     TableFunctionGenerator,
@@ -116,8 +116,8 @@ from vgi_fast.worker.worker import Worker
 if TYPE_CHECKING:
     from vgi_fast.catalog.objects import ForeignKeyDef, Index, Macro, Sql, Table, View
     from vgi_fast.catalog.scans import CallArguments, ScanBranch, ScanBranches, ScanFunction
-    from vgi_fast.catalog.statistics import ColumnStatisticsInput, encode_statistics
     from vgi_fast.functions.exchange import TableWriteFunction
+    from vgi_fast.functions.gathered_statistics import statistics_from_arrow, statistics_from_duckdb
     from vgi_fast.sources.base import ScanRequest, Source
     from vgi_fast.sources.data import data_table
     from vgi_fast.sources.sql import SqlAlchemyCatalog
@@ -267,7 +267,7 @@ __all__ = [
 _LATER = {
     "catalog.objects": ("ForeignKeyDef", "Index", "Macro", "Sql", "Table", "View"),
     "catalog.scans": ("CallArguments", "ScanBranch", "ScanBranches", "ScanFunction"),
-    "catalog.statistics": ("ColumnStatisticsInput", "encode_statistics"),
+    "functions.gathered_statistics": ("statistics_from_arrow", "statistics_from_duckdb"),
     "functions.exchange": ("TableWriteFunction",),
     "sources.base": ("ScanRequest", "Source"),
     "sources.data": ("data_table",),

@@ -10,8 +10,15 @@ import pyarrow.compute as pc
 import pytest
 
 from tests.generators import random_array
-from vgi_fast import ColumnStatistics, DefinitionError, RecordBatch, statistics_from_arrow, statistics_from_duckdb
-from vgi_fast.functions.statistics import encode_statistics, encoded
+from vgi_fast import (
+    ColumnStatistics,
+    DefinitionError,
+    RecordBatch,
+    Schema,
+    statistics_from_arrow,
+    statistics_from_duckdb,
+)
+from vgi_fast.functions.statistics import encode_listed, encoded
 from vgi_fast.wire.arrow import decode_stream
 
 TABLE = pa.table({
@@ -71,7 +78,7 @@ def test_distinct_values_are_estimated(count: int) -> None:
 
 
 def test_the_batch() -> None:
-    blob = encode_statistics(
+    blob = encode_listed(
         [
             ColumnStatistics("id", "int64", 1, 10, has_null=False, distinct_count=10),
             ColumnStatistics("name", "utf8", "Accounting", "Sales", contains_unicode=False, max_string_length=20),
@@ -91,18 +98,19 @@ def test_the_batch() -> None:
     assert [(row["min"], row["max"]) for row in rows] == [(1, 10), ("Accounting", "Sales"), (None, None), (None, None)]
     assert [row["contains_unicode"] for row in rows] == [None, False, True, None]
     assert [row["max_string_length"] for row in rows] == [None, 20, None, None]
-    empty = decode_stream(encode_statistics([]))
+    empty = decode_stream(encode_listed([]))
     assert str(empty[0]["min"].type) == "sparse_union<0: 0: null>" and empty[1][0].num_rows == 0
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(DefinitionError, match="both or not at all"):
+    with pytest.raises(DefinitionError, match="statistics of column 'n' need both bounds"):
         ColumnStatistics("n", "int64", 1)
-    with pytest.raises(ValueError, match="statistics column 'z' not found"):
-        encoded([ColumnStatistics("z", "int64")], ["n"], "here")
+    columns = Schema.parse("n: int64")
+    with pytest.raises(DefinitionError, match="statistics column 'z' not found"):
+        encoded([ColumnStatistics("z", "int64")], columns, "here")
     with pytest.raises(ValueError, match="are ColumnStatistics, got int"):
-        encoded([1], ["n"], "here")
-    assert encoded(None, [], "here") is None and encoded(b"x", [], "here") == b"x"
+        encoded([1], columns, "here")
+    assert encoded(None, columns, "here") is None and encoded(b"x", columns, "here") == b"x"
 
 
 def test_from_duckdb() -> None:

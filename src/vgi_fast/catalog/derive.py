@@ -13,8 +13,8 @@ from vgi_fast.wire.arrow import Schema, decode_stream
 
 if TYPE_CHECKING:
     from vgi_fast.catalog.scans import ScanFunction
-    from vgi_fast.catalog.statistics import ColumnStatisticsInput
     from vgi_fast.functions.spec import FunctionSpec
+    from vgi_fast.functions.statistics import ColumnStatisticsInput
 
 
 def scan_columns(scan: ScanFunction, where: str) -> Schema:

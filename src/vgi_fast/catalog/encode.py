@@ -108,7 +108,7 @@ def table_statistics(table: Table) -> bytes | None:
     known = table.known_statistics()
     if not known:
         return None
-    from vgi_fast.catalog.statistics import encode_statistics
+    from vgi_fast.functions.statistics import encode_statistics
 
     return encode_statistics(table.columns, known, table.statistics_cache_max_age_seconds)
 
@@ -133,7 +133,7 @@ def _statistics(table: Table) -> bytes | None:
     spec = table.scan.spec if table.scan is not None else None
     if spec is None or spec.has_statistics:
         return None
-    from vgi_fast.catalog.statistics import encode_statistics
+    from vgi_fast.functions.statistics import encode_statistics
 
     return encode_statistics(table.columns, {})
 

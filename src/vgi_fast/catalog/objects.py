@@ -18,7 +18,7 @@ from vgi_fast.wire import keys, records
 from vgi_fast.wire.arrow import Field, Schema
 
 if TYPE_CHECKING:
-    from vgi_fast.catalog.statistics import ColumnStatisticsInput
+    from vgi_fast.functions.statistics import ColumnStatisticsInput
 
 __all__ = ["ForeignKeyDef", "Index", "Macro", "Sql", "Table", "View"]
 
@@ -308,7 +308,7 @@ class Table:
 
     def _check_statistics(self, columns: Schema) -> None:
         if self._statistics:
-            from vgi_fast.catalog.statistics import check_statistics
+            from vgi_fast.functions.statistics import check_statistics
 
             check_statistics(columns, self.statistics, self._where)
 

@@ -1,4 +1,4 @@
-"""Column statistics for the optimizer: computed from Arrow data or by DuckDB, and encoded (section 10).
+"""Column statistics for the optimizer: what they say, and their form on the wire (section 10).
 
     @worker.table(columns={"n": "int64"}, statistics=lambda args: [ColumnStatistics("n", "int64", 0, args.count - 1)])
 
@@ -7,40 +7,38 @@ Bounds may be loose, never too tight: DuckDB leaves out scans and predicates on 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.values import UnionValue
 from vgi_fast.wire import keys
-from vgi_fast.wire.arrow import (
-    Array,
-    DataType,
-    Field,
-    RecordBatch,
-    Schema,
-    column_summary,
-    count_distinct,
-    encode_stream,
-    type_named,
-    unite_registers,
-)
+from vgi_fast.wire.arrow import Array, DataType, Field, RecordBatch, Schema, encode_stream, type_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import TypedDict, Unpack
 
     from vgi_fast.wire.arrow import TypeLike
 
-__all__ = ["ColumnStatistics", "encode_statistics", "statistics_from_arrow", "statistics_from_duckdb"]
+    class Known(TypedDict, total=False):
+        has_null: bool
+        has_not_null: bool
+        distinct_count: int | None
+        contains_unicode: bool | None
+        max_string_length: int | None
+
+
+__all__ = ["ColumnStatistics", "ColumnStatisticsInput", "encode_statistics"]
 
 _TEXTS: Final = frozenset({"utf8", "large_utf8", "utf8_view"})
 _BYTES: Final = frozenset({"binary", "large_binary", "binary_view"})
 
 
-class ColumnStatistics:
-    """What is known of one column. ``min`` and ``max`` are given both, or neither of them.
+class ColumnStatisticsInput:
+    """What is certain about a column. ``min`` and ``max`` are given both, or neither of them.
 
-    For texts, ``contains_unicode`` and ``max_string_length`` (bytes) are assumed at their safest where they are not
-    given: without a length, the bounds are not sent at all.
+    Texts need ``max_string_length`` in bytes for their bounds; they may hold any character unless
+    ``contains_unicode`` is False.
     """
 
     __slots__ = (
@@ -51,14 +49,11 @@ class ColumnStatistics:
         "max",
         "max_string_length",
         "min",
-        "name",
         "type",
     )
 
     def __init__(
         self,
-        name: str,
-        type: TypeLike,
         min: Any = None,
         max: Any = None,
         *,
@@ -67,15 +62,13 @@ class ColumnStatistics:
         distinct_count: int | None = None,
         contains_unicode: bool | None = None,
         max_string_length: int | None = None,
+        type: TypeLike | None = None,
     ) -> None:
         if (min is None) != (max is None):
-            # DuckDB would take the one for both.
-            raise DefinitionError(f"statistics of column '{name}': min and max are given both or not at all")
-        self.name = name
-        self.type = DataType.of(type)
-        if self.type.kind == "dictionary":
-            assert self.type.value_type is not None
-            self.type = self.type.value_type
+            raise DefinitionError(
+                f"{self._title()} need both bounds or none: DuckDB takes a single one for both",
+                detail=f"min={min!r}, max={max!r}",
+            )
         self.min = min
         self.max = max
         self.has_null = has_null
@@ -83,24 +76,25 @@ class ColumnStatistics:
         self.distinct_count = distinct_count
         self.contains_unicode = contains_unicode
         self.max_string_length = max_string_length
+        self.type = None if type is None else _of_values(DataType.of(type))
+        """Of the bounds; by default that of the column."""
+
+    def _title(self) -> str:
+        return "statistics"
 
     def __repr__(self) -> str:
-        return f"ColumnStatistics({self.name!r}, {self.type}, {self.min!r}, {self.max!r})"
+        return f"ColumnStatisticsInput({self.min!r}, {self.max!r})"
 
-    def row(self) -> dict[str, Any]:
+    def row(self, name: str, type: DataType) -> dict[str, Any]:
         """As sent: what would mislead DuckDB is left out or filled in."""
-        is_text = self.type.kind in _TEXTS or self.type.kind in _BYTES
-        low, high = self.min, self.max
-        unicode = self.contains_unicode
-        if is_text:
-            if self.max_string_length is None:
-                low = high = None
-            if unicode is None:
-                unicode = True
+        is_text = type.kind in _TEXTS or type.kind in _BYTES
+        has_bounds = self.min is not None and not (is_text and self.max_string_length is None)
+        unicode = True if self.contains_unicode is None else self.contains_unicode
         return {
-            "column_name": self.name,
-            "min": low,
-            "max": high,
+            "type": type if has_bounds else type_named("null"),
+            "column_name": name,
+            "min": self.min if has_bounds else None,
+            "max": self.max if has_bounds else None,
             "has_null": self.has_null,
             "has_not_null": self.has_not_null,
             "distinct_count": self.distinct_count,
@@ -109,24 +103,70 @@ class ColumnStatistics:
         }
 
 
-def encode_statistics(columns: Sequence[ColumnStatistics], max_age_s: int | None = None) -> bytes:
-    """One batch with a row per column; ``max_age_s`` limits how long a table's statistics are kept."""
-    rows = [column.row() for column in columns]
-    types: list[DataType] = []
-    for column, row in zip(columns, rows, strict=True):
-        kind = type_named("null") if row["min"] is None else column.type
-        row["type"] = kind
-        if kind not in types:
-            types.append(kind)
-    if not types:
-        types.append(type_named("null"))
-    members = ", ".join(f"{code}: {code}: {type}" for code, type in enumerate(types))
-    union = type_named(f"sparse_union<{members}>")
+class ColumnStatistics(ColumnStatisticsInput):
+    """The same with the column's name and type, for lists.
 
-    def cells(side: str) -> Array:
-        values = [UnionValue(str(types.index(row["type"])), row[side]) for row in rows]
-        return Array.from_pylist(values, union)
+    Without a length, the bounds of a text are not sent.
+    """
 
+    __slots__ = ("name",)
+
+    type: DataType
+
+    def __init__(self, name: str, type: TypeLike, min: Any = None, max: Any = None, **known: Unpack[Known]) -> None:
+        self.name = name
+        super().__init__(min, max, type=type, **known)
+
+    def _title(self) -> str:
+        return f"statistics of column '{self.name}'"
+
+    def __repr__(self) -> str:
+        return f"ColumnStatistics({self.name!r}, {self.type}, {self.min!r}, {self.max!r})"
+
+
+def _of_values(type: DataType) -> DataType:
+    return type.value_type if type.kind == "dictionary" and type.value_type is not None else type
+
+
+def check_statistics(columns: Schema, statistics: Mapping[str, ColumnStatisticsInput], where: str) -> None:
+    """Of a declaration by column: what would be left out or misread is refused."""
+    _check_names(statistics, columns, where)
+    for name, one in statistics.items():
+        if one.min is not None and one.max_string_length is None and columns[name].type.kind in _TEXTS:
+            raise DefinitionError(
+                f"{where}: statistics of the text column '{name}' need max_string_length",
+                hint="without it DuckDB takes the longer bound for the longest text, and returns wrong rows",
+            )
+
+
+def _check_names(named: Iterable[str], columns: Schema, where: str) -> None:
+    known = columns.names
+    for name in named:
+        if name not in known:
+            raise DefinitionError(
+                f"{where}: statistics column '{name}' not found in schema. Available columns: {known}"
+            )
+
+
+def encode_statistics(
+    columns: Schema, statistics: Mapping[str, ColumnStatisticsInput], max_age_s: int | None = None
+) -> bytes:
+    """One row per column that has statistics. ``max_age_s`` None is forever, 0 not at all."""
+    types = {name: one.type or _of_values(columns[name].type) for name, one in statistics.items()}
+    return _encode([one.row(name, types[name]) for name, one in statistics.items()], max_age_s)
+
+
+def encode_listed(columns: Sequence[ColumnStatistics], max_age_s: int | None = None) -> bytes:
+    """The same of columns that say their names."""
+    return _encode([one.row(one.name, one.type) for one in columns], max_age_s)
+
+
+def _encode(rows: list[dict[str, Any]], max_age_s: int | None) -> bytes:
+    types = list(dict.fromkeys(row["type"] for row in rows)) or [type_named("null")]
+    union = type_named(f"sparse_union<{', '.join(f'{code}: {code}: {type}' for code, type in enumerate(types))}>")
+    for row in rows:
+        code = types.index(row["type"])
+        row["min"], row["max"] = (code, row["min"]), (code, row["max"])
     schema = Schema(
         [
             Field("column_name", "utf8"),
@@ -139,150 +179,22 @@ def encode_statistics(columns: Sequence[ColumnStatistics], max_age_s: int | None
             Field("max_string_length", "uint64"),
         ]
     )
-    arrays = [
-        cells(field.name)
-        if field.name in ("min", "max")
-        else Array.from_pylist([row[field.name] for row in rows], field.type)
-        for field in schema.fields
-    ]
+    arrays = [Array.from_pylist([row[field.name] for row in rows], field.type) for field in schema.fields]
     metadata = None if max_age_s is None else {keys.STATISTICS_MAX_AGE: str(max_age_s).encode()}
     return encode_stream(schema, [RecordBatch(schema, arrays, len(rows), metadata)])
 
 
-def encoded(given: Any, names: Iterable[str], where: str) -> bytes | None:
-    """Whatever an author gives: encoded bytes, a list, or None for nothing known."""
+def encoded(given: Any, columns: Schema, where: str) -> bytes | None:
+    """Whatever an author gives: encoded bytes, statistics by column or in a list, or None for nothing known."""
     if given is None or isinstance(given, (bytes, bytearray)):
         return None if given is None else bytes(given)
-    columns = list(given.values()) if hasattr(given, "values") else list(given)
-    known = set(names)
-    for column in columns:
-        if not isinstance(column, ColumnStatistics):
-            raise ArgumentError(f"{where}: statistics are ColumnStatistics, got {type(column).__name__}")
-        if column.name not in known:
-            raise ArgumentError(f"{where}: statistics column '{column.name}' not found")
-    return encode_statistics(columns)
-
-
-# ---- from Arrow data ----
-
-
-class _Gathered:
-    """Statistics of one column over any number of arrays."""
-
-    def __init__(self, field: Field) -> None:
-        self.field = field
-        self.low: Array | None = None
-        self.high: Array | None = None
-        self.nulls = 0
-        self.rows = 0
-        self.longest = 0
-        self.is_ascii = True
-        self.registers: bytes | None = None
-        self.is_ordered = True
-
-    def add(self, array: Array) -> None:
-        self.rows += len(array)
-        if array.type.kind == "dictionary":
-            array = Array.from_arrow(array.to_arrow().dictionary_decode())
-        summary = column_summary(array)
-        if summary is None:
-            self.is_ordered = False
-            self.nulls += array.null_count
-            return
-        first, last, nulls, longest, is_ascii, registers = summary
-        self.nulls += nulls
-        self.longest = max(self.longest, longest)
-        self.is_ascii &= is_ascii
-        self.registers = registers if self.registers is None else unite_registers(self.registers, registers)
-        if first >= 0:
-            self.low = self._kept(self.low, array.slice(first, 1), 0)
-            self.high = self._kept(self.high, array.slice(last, 1), 1)
-
-    def _kept(self, known: Array | None, other: Array, side: int) -> Array:
-        if known is None:
-            return other
-        both = Array.from_pylist([known[0], other[0]], known.type)
-        summary = column_summary(both)
-        assert summary is not None
-        return known if summary[side] == 0 else other
-
-    def statistics(self) -> ColumnStatistics:
-        has_bounds = self.is_ordered and self.low is not None and self.high is not None
-        return ColumnStatistics(
-            self.field.name,
-            self.field.type,
-            self.low[0] if has_bounds else None,  # type: ignore[index]
-            self.high[0] if has_bounds else None,  # type: ignore[index]
-            has_null=self.nulls > 0,
-            has_not_null=self.nulls < self.rows,
-            distinct_count=count_distinct(self.registers) if self.registers is not None else None,
-            contains_unicode=not self.is_ascii,
-            max_string_length=self.longest,
-        )
-
-
-def statistics_from_arrow(data: Any) -> list[ColumnStatistics]:
-    """Of a pyarrow table or batch, a RecordBatch, a data frame, or an iterable of batches: one pass, compiled.
-
-    Distinct values are estimated. Columns without order here (lists, structs, intervals) get no bounds.
-    """
-    gathered: list[_Gathered] | None = None
-    for batch in _batches(data):
-        if gathered is None:
-            gathered = [_Gathered(field) for field in batch.schema.fields]
-        for column, array in zip(gathered, batch.columns, strict=True):
-            column.add(array)
-    return [column.statistics() for column in gathered or ()]
-
-
-def _batches(data: Any) -> Iterable[RecordBatch]:
-    if isinstance(data, RecordBatch):
-        return [data]
-    if hasattr(data, "__arrow_c_stream__"):
-        import pyarrow as pa
-
-        return (RecordBatch.from_arrow(batch) for batch in pa.RecordBatchReader.from_stream(data))
-    if hasattr(data, "__arrow_c_array__"):
-        return [RecordBatch.from_arrow(data)]
-    return (batch if isinstance(batch, RecordBatch) else RecordBatch.from_arrow(batch) for batch in data)
-
-
-# ---- from DuckDB ----
-
-
-def statistics_from_duckdb(connection: Any, relation: str) -> list[ColumnStatistics]:
-    """Of a table or view of a DuckDB connection, in one query; ``relation`` is SQL, such as ``main.flights``."""
-    described = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-    columns = [(row[0], row[1]) for row in described]
-    schema = Schema.of(connection.execute(f"SELECT * FROM {relation} LIMIT 0").to_arrow_table().schema)
-    parts = []
-    for name, sql_type in columns:
-        quoted = '"' + name.replace('"', '""') + '"'
-        parts += [f"count({quoted})", "count(*)", f"approx_count_distinct({quoted})"]
-        ordered = not sql_type.endswith("]") and not sql_type.startswith(("STRUCT", "MAP", "UNION", "GEOMETRY"))
-        parts += [f"min({quoted})", f"max({quoted})"] if ordered else ["NULL", "NULL"]
-        if sql_type == "VARCHAR":
-            parts += [f"max(strlen({quoted}))", f"bool_or(strlen({quoted}) <> length({quoted}))"]
-        elif sql_type == "BLOB":
-            parts += [f"max(octet_length({quoted}))", "NULL"]
-        else:
-            parts += ["NULL", "NULL"]
-    row = connection.execute(f"SELECT {', '.join(parts)} FROM {relation}").to_arrow_table()
-    cells = [Array.from_arrow(column.combine_chunks())[0] for column in row.columns]
-    found = []
-    for index, (name, _) in enumerate(columns):
-        valid, total, distinct, low, high, longest, unicode = cells[7 * index : 7 * index + 7]
-        found.append(
-            ColumnStatistics(
-                name,
-                schema.fields[index].type,
-                low,
-                high,
-                has_null=valid < total,
-                has_not_null=valid > 0,
-                distinct_count=distinct,
-                contains_unicode=unicode,
-                max_string_length=longest,
-            )
-        )
-    return found
+    by_column = isinstance(given, Mapping)
+    listed = list(given.values() if by_column else given)
+    if by_column and not any(isinstance(one, ColumnStatistics) for one in listed):
+        check_statistics(columns, given, where)
+        return encode_statistics(columns, given)
+    for one in listed:
+        if not isinstance(one, ColumnStatistics):
+            raise ArgumentError(f"{where}: statistics are ColumnStatistics, got {type(one).__name__}")
+    _check_names((one.name for one in listed), columns, where)
+    return encode_listed(listed)

@@ -34,11 +34,11 @@ from vgi_fast.wire.arrow import type_named
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vgi_fast.catalog.statistics import ColumnStatisticsInput
     from vgi_fast.functions.caching import CacheControl
     from vgi_fast.functions.context import BindParams, ProcessParams
     from vgi_fast.functions.filters import PushdownFilters
     from vgi_fast.functions.output import Producer
+    from vgi_fast.functions.statistics import ColumnStatisticsInput
     from vgi_fast.wire.arrow import Schema
 
 __all__ = ["ScanRequest", "Source", "SourceScan", "SourceSpec"]

@@ -15,8 +15,8 @@ from vgi_fast.sources.base import Source, SourceScan, SourceSpec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vgi_fast.catalog.statistics import ColumnStatisticsInput
     from vgi_fast.functions.caching import CacheControl
+    from vgi_fast.functions.statistics import ColumnStatisticsInput
 
 __all__ = ["data_table", "source_of"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow import dataset as ds
 
-    from vgi_fast.catalog.statistics import ColumnStatisticsInput
+    from vgi_fast.functions.statistics import ColumnStatisticsInput
     from vgi_fast.sources.base import ScanRequest
 
 __all__ = ["FileSource"]

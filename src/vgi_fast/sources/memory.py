@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from vgi_fast.catalog.statistics import ColumnStatisticsInput
+    from vgi_fast.functions.statistics import ColumnStatisticsInput
     from vgi_fast.sources.base import ScanRequest
 
 __all__ = ["ArrowSource", "arrow_table"]

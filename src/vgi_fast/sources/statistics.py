@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.catalog.statistics import ColumnStatisticsInput
+from vgi_fast.functions.statistics import ColumnStatisticsInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -23,7 +23,7 @@ from vgi_fast.worker.calls.stream import (
 
 if TYPE_CHECKING:
     from vgi_fast.functions.context import ProcessParams
-    from vgi_fast.functions.inout import InOutCall
+    from vgi_fast.functions.inout_calls import InOutCall
     from vgi_fast.functions.invocation import Invocation
     from vgi_fast.worker.calls.stream import Phased
     from vgi_fast.worker.dispatch import Call

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from vgi_fast.functions.context import ExecutionParams
 from vgi_fast.functions.inout import TableInOutSpec
-from vgi_fast.functions.statistics import ColumnStatistics, encoded
+from vgi_fast.functions.statistics import encoded
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.bind import bind_params
@@ -39,17 +38,7 @@ def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply | None:
     if not found:
         return call.reply(None, lambda: None)
     columns = spec.fixed_schema or spec.bind(params).output_schema
-    if not _is_by_column(found):
-        return encoded(found, columns.names, spec.where)
-    from vgi_fast.catalog.statistics import check_statistics, encode_statistics
-
-    check_statistics(columns, found, spec.where)
-    return encode_statistics(columns, found)
-
-
-def _is_by_column(found: Any) -> bool:
-    """``ColumnStatisticsInput`` by column, not objects that name their column."""
-    return isinstance(found, Mapping) and not any(isinstance(one, ColumnStatistics) for one in found.values())
+    return encoded(found, columns, spec.where)
 
 
 def dynamic_to_string(call: Call, row: dict[str, Any]) -> bytes | Reply:
