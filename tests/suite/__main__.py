@@ -137,13 +137,14 @@ def _judge(found: results.Verdicts, existing: set[str], source: Path, *, update:
     if not found:
         raise SystemExit("no test was chosen")
     recorded = results.read(results.RESULTS)
-    worse, other = results.changes(recorded, found)
+    explain = results.Explanations.load(results.REASONS)
+    worse, other = results.changes(recorded, found, explain.unstable)
     for title, lines in (("Differences from the record:", other), ("No longer passing:", worse)):
         if lines and not update:
             print("\n".join([title, *(f"  {line}" for line in lines)]))
     if update:
         kept = {key: verdict for key, verdict in recorded.items() if key[1] in existing}
-        text = results.render(kept | found, _revision(source), results.Explanations.load(results.REASONS))
+        text = results.render(kept | found, _revision(source), explain)
         results.RESULTS.write_text(text)
         print(f"{results.RESULTS} is written")
         return 0

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -85,26 +85,31 @@ def group_of(test: str) -> str:
 
 
 class Explanations:
-    """Sentences by hand: by what the runner says, or by test and, within that, by lane."""
+    """Sentences by hand: by what the runner says; by test and lane; by test that passes only now and then."""
 
-    def __init__(self, reasons: Mapping[str, str], tests: Mapping[str, str | Mapping[str, str]]) -> None:
+    def __init__(
+        self, reasons: Mapping[str, str], tests: Mapping[str, Mapping[str, str]], unstable: Mapping[str, str]
+    ) -> None:
+        self.unstable = unstable
         self._reasons = reasons
         self._tests = tests
 
     @classmethod
     def load(cls, path: Path) -> "Explanations":
         given = tomllib.loads(path.read_text())
-        return cls(given["reasons"], given["tests"])
+        return cls(given["reasons"], given["tests"], given["unstable"])
 
     def why(self, test: str, lanes: Iterable[str], verdict: Verdict) -> str:
+        if test in self.unstable:
+            return f"unstable: {self.unstable[test]}"
         told = self._tests.get(test, {})
-        if isinstance(told, str):
-            return told
         by_lane = {told[lane]: None for lane in lanes if lane in told}
-        return " ".join(by_lane) or self._reasons.get(verdict.reason, "")
+        return "; ".join(by_lane) or self._reasons.get(verdict.reason, "")
 
 
-def changes(recorded: Mapping[Key, Verdict], now: Mapping[Key, Verdict]) -> tuple[list[str], list[str]]:
+def changes(
+    recorded: Mapping[Key, Verdict], now: Mapping[Key, Verdict], unstable: Container[str] = ()
+) -> tuple[list[str], list[str]]:
     """Tests that no longer pass, which is an error; and other differences. Both as lines for a reader."""
     worse, other = [], []
     for (lane, test), verdict in now.items():
@@ -112,10 +117,10 @@ def changes(recorded: Mapping[Key, Verdict], now: Mapping[Key, Verdict]) -> tupl
         told = f"{lane}: {test}: {verdict.outcome}" + (f": {verdict.reason}" if verdict.reason else "")
         if before is None:
             other.append(f"{told} (not recorded)")
-        elif before.outcome is Outcome.PASSED and verdict.outcome is not Outcome.PASSED:
+        elif before.outcome is Outcome.PASSED and verdict.outcome is not Outcome.PASSED and test not in unstable:
             worse.append(f"{told} (recorded: passed)")
         elif before.outcome is not verdict.outcome:
-            other.append(f"{told} (recorded: {before.outcome}: {before.reason})")
+            other.append(f"{told} (recorded: {before.outcome})")
     return worse, other
 
 

@@ -109,7 +109,7 @@ def test_results_are_read_as_they_were_written(tmp_path: Path) -> None:
         ("stdio", "integration/a/b"): Verdict(Outcome.FAILED, "line 3: a|b\\c"),
         ("launch", "integration/a/b"): Verdict(Outcome.SKIPPED, "require-env A"),
     }
-    explain = results.Explanations({"require-env A": "no A"}, {"integration/a/b": {"stdio": "b is | hard"}})
+    explain = results.Explanations({"require-env A": "no A"}, {"integration/a/b": {"stdio": "b is | hard"}}, {})
     text = results.render(verdicts, "123", explain)
     path = tmp_path / "results.md"
     path.write_text(text)
@@ -127,7 +127,11 @@ def test_changes() -> None:
     now = {("stdio", "a"): failed, ("stdio", "b"): passed, ("stdio", "c"): passed, ("stdio", "d"): failed}
     assert results.changes(recorded, now) == (
         ["stdio: a: failed: line 3: no (recorded: passed)"],
-        ["stdio: b: passed (recorded: failed: line 3: no)", "stdio: d: failed: line 3: no (not recorded)"],
+        ["stdio: b: passed (recorded: failed)", "stdio: d: failed: line 3: no (not recorded)"],
+    )
+    assert results.changes(recorded, {("stdio", "a"): failed}, {"a"}) == (
+        [],
+        ["stdio: a: failed: line 3: no (recorded: passed)"],
     )
     skipped = Verdict(Outcome.SKIPPED, "require-env A")
     assert results.changes(recorded, {("shm", "a"): skipped})[0] == [
