@@ -114,7 +114,9 @@ from vgi_fast.wire.attach import AttachData
 from vgi_fast.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from vgi_fast.catalog.objects import ForeignKeyDef, Index, Macro, Sql, Table, View
+    from vgi_fast.catalog.literals import Sql
+    from vgi_fast.catalog.macros import Macro
+    from vgi_fast.catalog.objects import ForeignKeyDef, Index, Table, View
     from vgi_fast.catalog.scans import CallArguments, ScanBranch, ScanBranches, ScanFunction
     from vgi_fast.functions.exchange import TableWriteFunction
     from vgi_fast.functions.gathered_statistics import statistics_from_arrow, statistics_from_duckdb
@@ -265,7 +267,9 @@ __all__ = [
 ]
 
 _LATER = {
-    "catalog.objects": ("ForeignKeyDef", "Index", "Macro", "Sql", "Table", "View"),
+    "catalog.literals": ("Sql",),
+    "catalog.macros": ("Macro",),
+    "catalog.objects": ("ForeignKeyDef", "Index", "Table", "View"),
     "catalog.scans": ("CallArguments", "ScanBranch", "ScanBranches", "ScanFunction"),
     "functions.gathered_statistics": ("statistics_from_arrow", "statistics_from_duckdb"),
     "functions.exchange": ("TableWriteFunction",),

@@ -32,7 +32,7 @@ from vgi_fast import (
     scalar,
     table,
 )
-from vgi_fast.catalog.objects import sql_literal
+from vgi_fast.catalog.literals import sql_literal
 from vgi_fast.catalog.versions import resolve_version
 from vgi_fast.errors import ArgumentError, ProtocolError
 from vgi_fast.wire.arrow import Schema, decode_stream

@@ -13,8 +13,9 @@ import pytest
 from vgi_fast._core import STATE_LAYOUT, Groups
 from vgi_fast.errors import StorageError
 from vgi_fast.storage.base import execution_scope
-from vgi_fast.storage.groups import GroupRecords, MappedGroups, MemoryGroups, StoredGroups
+from vgi_fast.storage.groups import GroupRecords, MemoryGroups, StoredGroups
 from vgi_fast.storage.mapped import MappedStorage
+from vgi_fast.storage.mapped_groups import MappedGroups
 from vgi_fast.storage.memory import MemoryStorage
 
 NAME = b"n" * 16
@@ -23,7 +24,7 @@ STRIDE = 16
 CHILD = """
 import os, signal, struct, sys
 from vgi_fast._core import STATE_LAYOUT, Groups
-from vgi_fast.storage.groups import MappedGroups
+from vgi_fast.storage.mapped_groups import MappedGroups
 from vgi_fast.storage.mapped import MappedStorage
 
 storage = MappedStorage(sys.argv[1], sys.argv[2])

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
-    from vgi_fast.catalog.objects import Index, Macro, Table, View
+    from vgi_fast.catalog.macros import Macro
+    from vgi_fast.catalog.objects import Index, Table, View
 
 UNKNOWN: Final = -1
 """Cardinality that is not known and need not be asked for."""

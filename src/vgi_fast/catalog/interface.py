@@ -26,7 +26,8 @@ from vgi_fast.errors import ArgumentError
 
 if TYPE_CHECKING:
     from vgi_fast.catalog.descriptors import Catalog
-    from vgi_fast.catalog.objects import ForeignKeyDef, Index, Macro, Table, View
+    from vgi_fast.catalog.macros import Macro
+    from vgi_fast.catalog.objects import ForeignKeyDef, Index, Table, View
     from vgi_fast.catalog.registry import Registry
     from vgi_fast.catalog.scans import ScanBranches, ScanFunction
     from vgi_fast.functions.context import CallerIdentity, ClientLog

@@ -19,16 +19,11 @@ from vgi_fast.wire.arrow import Field, Schema
 
 if TYPE_CHECKING:
     from vgi_fast.functions.statistics import ColumnStatisticsInput
+from vgi_fast.catalog.literals import sql_literal
 
-__all__ = ["ForeignKeyDef", "Index", "Macro", "Sql", "Table", "View"]
+__all__ = ["ForeignKeyDef", "Index", "Table", "View"]
 
 CONSTRAINT_TYPES: Final = ("NONE", "UNIQUE", "PRIMARY")
-
-
-class Sql(str):
-    """SQL text, where a plain str would be quoted as a literal."""
-
-    __slots__ = ()
 
 
 class ForeignKeyDef:
@@ -381,64 +376,6 @@ class View:
         return f"View({self.name!r})"
 
 
-class Macro:
-    """A SQL macro: an expression, or with ``table=True`` a query. Parameters with defaults can be left out."""
-
-    __slots__ = (
-        "comment",
-        "default_types",
-        "defaults",
-        "definition",
-        "docs",
-        "name",
-        "parameters",
-        "table",
-        "tags",
-        "versions",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        definition: str,
-        parameters: Iterable[str] = (),
-        *,
-        table: bool = False,
-        defaults: Mapping[str, Any] | None = None,
-        docs: Mapping[str, str] | None = None,
-        comment: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        versions: Iterable[str] | None = None,
-    ) -> None:
-        if not name or not definition:
-            raise DefinitionError(f"a macro needs a name and a definition, got {name!r} and {definition!r}")
-        self.name = name
-        self.definition = definition
-        self.parameters = list(parameters)
-        self.table = table
-        self.defaults = dict(defaults or {})
-        self.docs = dict(docs or {})
-        self.comment = comment
-        self.tags = {str(key): str(value) for key, value in (tags or {}).items()}
-        self.versions = None if versions is None else frozenset(versions)
-        for option, names in (("defaults", self.defaults), ("docs", self.docs)):
-            for parameter in names:
-                if parameter not in self.parameters:
-                    raise DefinitionError(
-                        f"macro '{name}': {option} names {parameter!r}, but its parameters are {self.parameters}"
-                    )
-        self.default_types = {
-            key: _default_type(value, f"macro '{name}', default of '{key}'") for key, value in self.defaults.items()
-        }
-
-    @property
-    def object_type(self) -> str:
-        return "TABLE_MACRO" if self.table else "SCALAR_MACRO"
-
-    def __repr__(self) -> str:
-        return f"Macro({self.name!r}, {self.parameters})"
-
-
 class Index:
     """An index. DuckDB does not show it; other clients may."""
 
@@ -484,40 +421,6 @@ class Index:
 
     def __repr__(self) -> str:
         return f"Index({self.name!r}, {self.table_name!r})"
-
-
-def sql_literal(value: Any, where: str) -> str:
-    """SQL text of a Python value; ``Sql`` is taken as it is."""
-    if isinstance(value, Sql):
-        return str(value)
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value) if value == value and abs(value) != float("inf") else f"'{value}'::DOUBLE"
-    if isinstance(value, bytes):
-        return "'" + "".join(f"\\x{byte:02X}" for byte in value) + "'::BLOB"
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    kind = {"date": "DATE", "datetime": "TIMESTAMP", "time": "TIME", "Decimal": ""}.get(type(value).__name__)
-    if kind is None:
-        raise DefinitionError(f"{where}: no literal for {value!r}", hint="write the expression as Sql('…')")
-    if not kind:
-        return str(value)
-    if kind == "TIMESTAMP" and value.tzinfo is not None:
-        kind = "TIMESTAMPTZ"
-    return f"{kind} '{value.isoformat(' ') if kind.startswith('TIMESTAMP') else value.isoformat()}'"
-
-
-_MACRO_TYPES: Final = {bool: "bool", int: "int64", float: "float64", str: "utf8"}
-
-
-def _default_type(value: Any, where: str) -> str:
-    text = _MACRO_TYPES.get(type(value))
-    if text is None:
-        raise DefinitionError(f"{where}: {value!r} is not a bool, int, float or str")
-    return text
 
 
 def _scan(function: Any, arguments: Any, where: str) -> ScanFunction | None:

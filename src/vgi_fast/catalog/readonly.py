@@ -14,7 +14,8 @@ from vgi_fast.errors import ArgumentError, CatalogReadOnlyError
 
 if TYPE_CHECKING:
     from vgi_fast.catalog.descriptors import CatalogSchema
-    from vgi_fast.catalog.objects import Index, Macro, Table, View
+    from vgi_fast.catalog.macros import Macro
+    from vgi_fast.catalog.objects import Index, Table, View
     from vgi_fast.wire.attach import AttachData
 
 __all__ = ["ReadOnlyCatalogInterface"]

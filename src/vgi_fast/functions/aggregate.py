@@ -12,17 +12,10 @@ from vgi_fast.errors import ArgumentError, DefinitionError, SchemaValidationErro
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import constraints
 from vgi_fast.functions.context import BindResponse
+from vgi_fast.functions.injection import inject
 from vgi_fast.functions.parameters import ConstParam
-from vgi_fast.functions.scalar import inject
-from vgi_fast.functions.signature import (
-    AS_LIST,
-    COLUMN,
-    SPREAD,
-    Injection,
-    Parameter,
-    Signature,
-    python_parameters,
-)
+from vgi_fast.functions.signature import AS_LIST, COLUMN, SPREAD, Injection, Parameter, Signature
+from vgi_fast.functions.signature_reading import python_parameters
 from vgi_fast.functions.spec import (
     BindOutcome,
     FunctionOptions,

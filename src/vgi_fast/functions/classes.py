@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, get_args, get_o
 from vgi_fast.errors import DefinitionError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import meta
-from vgi_fast.functions.scalar import inject
-from vgi_fast.functions.signature import (
-    BY_KEYWORD,
-    NAMED,
-    SETTING,
-    TABLE,
-    Injection,
-    Parameter,
-    Signature,
-    Slot,
-    python_parameters,
-    read_arguments_class,
-    read_hook,
-)
+from vgi_fast.functions.injection import inject
+from vgi_fast.functions.signature import BY_KEYWORD, NAMED, SETTING, TABLE, Injection, Parameter, Signature, Slot
+from vgi_fast.functions.signature_reading import python_parameters, read_arguments_class, read_hook
 from vgi_fast.functions.spec import FunctionOptions, FunctionSpec, attach_spec, attached_specs, docs_reader, own_lists
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import meta
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import WRITE_OPTIONS, BindResponse, GlobalInitResponse, TArgs
-from vgi_fast.functions.signature import BY_KEYWORD, NAMED, Parameter, Signature, Slot, read_arguments_class
+from vgi_fast.functions.signature import BY_KEYWORD, NAMED, Parameter, Signature, Slot
+from vgi_fast.functions.signature_reading import read_arguments_class
 from vgi_fast.functions.spec import BindOutcome, FunctionOptions, FunctionSpec, attach_spec, attached_specs, docs_reader
 from vgi_fast.functions.table import TState, arguments_class, filled_parameters, table_schema
 from vgi_fast.wire.arrow import RecordBatch, Schema, type_named

@@ -29,7 +29,7 @@ from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCa
 from vgi_fast.functions.emission import Emission
 from vgi_fast.functions.inout_calls import Arguments, ClassCall, ConsumingCall, FunctionCall, InOutShaper
 from vgi_fast.functions.output import ExchangeCollector, GeneratorProducer, NonEmptyProducer
-from vgi_fast.functions.signature import read_table
+from vgi_fast.functions.signature_reading import read_table
 from vgi_fast.functions.spec import BindOutcome, FunctionOptions, attach_spec, docs_reader
 from vgi_fast.functions.table import table_schema
 from vgi_fast.wire.arrow import Schema

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from vgi_fast.errors import ArgumentError, SchemaValidationError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions.batches import BatchShaper
-from vgi_fast.functions.scalar import inject
+from vgi_fast.functions.injection import inject
 from vgi_fast.functions.signature import AS_LIST, BY_POSITION, COLUMN, ROWS, SPREAD, TABLE, Parameter
 from vgi_fast.functions.table_forms import BATCH_FORMS, COLUMN_FORMS, hook_form, unchanged
 from vgi_fast.wire.arrow import RecordBatch, reshape

@@ -18,7 +18,7 @@ from vgi_fast.errors import ArgumentError, DefinitionError
 from vgi_fast.functions import meta
 from vgi_fast.functions.classes import TArgs, TState, class_spec
 from vgi_fast.functions.inout import TableInOutGenerator, TableInOutSpec, class_options
-from vgi_fast.functions.signature import read_row_transform
+from vgi_fast.functions.signature_reading import read_row_transform
 from vgi_fast.functions.spec import FunctionOptions, attach_spec, docs_reader
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.caching import CacheControl, StreamCache
 from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emission
+from vgi_fast.functions.injection import inject
 from vgi_fast.functions.output import DenseProducer, GeneratorProducer, OutputCollector, ProcessProducer
 from vgi_fast.functions.partitions import (
     NOT_PARTITIONED,
@@ -30,19 +31,8 @@ from vgi_fast.functions.partitions import (
     check_declaration,
     partition_columns,
 )
-from vgi_fast.functions.scalar import inject
-from vgi_fast.functions.signature import (
-    AS_LIST,
-    BY_POSITION,
-    SETTING,
-    SPREAD,
-    Injection,
-    Parameter,
-    Signature,
-    read_arguments_class,
-    read_hook,
-    read_table,
-)
+from vgi_fast.functions.signature import AS_LIST, BY_POSITION, SETTING, SPREAD, Injection, Parameter, Signature
+from vgi_fast.functions.signature_reading import read_arguments_class, read_hook, read_table
 from vgi_fast.functions.spec import (
     BindOutcome,
     FunctionOptions,

@@ -12,10 +12,11 @@ from vgi_fast.catalog.registry import Registry, is_object, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
 from vgi_fast.functions.aggregate_declared import AggregateRegistrar
 from vgi_fast.functions.buffering import buffering_spec
+from vgi_fast.functions.compiled import spec_from_kernel, spec_from_ufunc
 from vgi_fast.functions.copying import copy_from_spec, copy_to_spec
 from vgi_fast.functions.inout import in_out_spec
 from vgi_fast.functions.row_transform import row_transform_spec
-from vgi_fast.functions.scalar import scalar_spec, spec_from_kernel, spec_from_ufunc
+from vgi_fast.functions.scalar import scalar_spec
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
 from vgi_fast.wire.arrow import load_numpy

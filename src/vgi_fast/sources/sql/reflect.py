@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.catalog.objects import ForeignKeyDef, Sql, Table
+from vgi_fast.catalog.literals import Sql
+from vgi_fast.catalog.objects import ForeignKeyDef, Table
 from vgi_fast.catalog.scans import ScanFunction
 from vgi_fast.sources.sql.plan import (
     COMPUTED,
