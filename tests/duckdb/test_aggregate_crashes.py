@@ -177,7 +177,7 @@ class Killer(threading.Thread):
     def __init__(self, folder: Path, started: int, seed: int) -> None:
         super().__init__()
         self._folder = folder
-        self._started = started
+        self._settled = started
         self._random = random.Random(seed)
         self._ended = threading.Event()
         self.kills = 0
@@ -188,7 +188,7 @@ class Killer(threading.Thread):
             running = workers(self._folder)
             rounds = Counter({pid: rounds[pid] + 1 for pid in running})
             # Of those that are past their start, or nothing but starts would be hit.
-            chosen = [pid for pid in running if rounds[pid] >= self._started]
+            chosen = [pid for pid in running if rounds[pid] >= self._settled]
             if chosen:
                 try:
                     os.kill(self._random.choice(chosen), signal.SIGKILL)
