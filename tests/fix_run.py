@@ -47,10 +47,14 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return compiled(tmp_path_factory.mktemp("bin"))
+
+
+def compiled(folder: Path) -> str:
     """Of the installed package; from its sources when the package is that of the tree."""
     if ROOT not in Path(vgi_fast.__file__).parents:
         return str(Path(sys.executable).parent / "vgi-fast-run")
-    path = tmp_path_factory.mktemp("bin") / "vgi-fast-run"
+    path = folder / "vgi-fast-run"
     sources = sorted(map(str, (ROOT / "src/vgi_fast/native").glob("*.c")))
     flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", f'-DVGI_FAST_VERSION="{vgi_fast.__version__}"']
     subprocess.run(["cc", *flags, "-o", str(path), *sources], check=True, timeout=60)

@@ -1,9 +1,10 @@
 """Workers killed in the middle of aggregates: the right answer, or a clear error, and nothing left behind.
 
-    python -m tests.duckdb.test_aggregate_crashes --kills 200       # the same, for longer, with a count of each
+    python -m tests.duckdb.test_aggregate_crashes --way run --kills 200     # the same, for longer, with counts
 
-DuckDB repeats a call of an aggregate once when its worker dies. A window or streamed query may fail, a plain
-aggregate hardly ever does.
+The workers are processes of DuckDB, those of a pool behind ``launch:``, or children of ``vgi-fast-run``; its templates
+and the pool's supervisor are killed as well. DuckDB repeats a call of an aggregate once when its worker dies. A window
+or streamed query may fail, a plain aggregate hardly ever does.
 """
 
 import argparse
@@ -23,13 +24,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.fix_run import command_line, compiled
+
 if TYPE_CHECKING:
     import duckdb
 
 EXTENSION: Final = "VGI_EXTENSION_PATH"
 ROWS: Final = 400_000
-STARTED: Final = 12
-"""Rounds of the killer after which a worker has certainly answered something."""
+WAYS: Final = {"pipe": 12, "pool": 12, "run": 2}
+"""Rounds of the killer after which a worker has certainly answered something, by how it is started."""
 EXPECTED_ERRORS: Final = ("EOF", "pipe", "worker", "Worker", "connection", "closed")
 
 WORKER: Final = """
@@ -114,37 +117,67 @@ QUERIES: Final[dict[str, tuple[str, str]]] = {
 
 
 @contextmanager
-def attached(folder: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
+def attached(folder: Path, way: str) -> Iterator["duckdb.DuckDBPyConnection"]:
     import duckdb
 
     (folder / "worker.py").write_text(WORKER, encoding="utf-8")
-    command = shlex.join([sys.executable, str(folder / "worker.py")])
+    command, options = [sys.executable, str(folder / "worker.py")], ""
+    if way == "run":
+        command = [compiled(folder), str(folder / "worker.py")]
+    location = shlex.join(command)
+    if way == "pool":
+        location = f"launch:{location} --workers 2"
+        options = f", launcher_idle_timeout '1', launcher_state_dir '{folder}'"
     with duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": 4}) as connection:
         connection.execute(f"LOAD '{os.environ[EXTENSION]}'")
         connection.execute("SET vgi_result_cache = false")
-        connection.execute(f"ATTACH 'killed' AS k (TYPE vgi, LOCATION '{command}')")
+        connection.execute(f"ATTACH 'killed' AS k (TYPE vgi, LOCATION '{location}'{options})")
         yield connection
 
 
-def workers(script: Path) -> list[int]:
-    """Process ids of this process's workers."""
+@contextmanager
+def settings(folder: Path) -> Iterator[None]:
+    """The environment by which workers are recognised, whoever their parent is."""
+    own = {
+        "VGI_FAST_STATE_DIR": str(folder),
+        "VGI_FAST_RUN_DIR": str(folder),
+        "VGI_FAST_PYTHON": sys.executable,
+        "VGI_FAST_TEMPLATE_IDLE_S": "1",
+    }
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def workers(folder: Path) -> list[int]:
+    """Process ids of all that runs with the state directory, without the shells that started it."""
+    marker = f"VGI_FAST_STATE_DIR={folder}".encode()
     found = []
-    for children in Path(f"/proc/{os.getpid()}/task").glob("*/children"):
-        try:
-            for child in children.read_text(encoding="ascii").split():
-                if str(script) in Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8"):
-                    found.append(int(child))
-        except OSError:  # it has just ended
-            continue
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            try:
+                environment = Path(entry.path, "environ").read_bytes()
+                if marker in environment.split(b"\0") and not command_line(int(entry.name)).startswith(b"sh\0"):
+                    found.append(int(entry.name))
+            except OSError:  # it has just ended
+                continue
     return found
 
 
 class Killer(threading.Thread):
     """Kills one worker after the other until it is told to stop."""
 
-    def __init__(self, script: Path, seed: int) -> None:
+    def __init__(self, folder: Path, started: int, seed: int) -> None:
         super().__init__()
-        self._script = script
+        self._folder = folder
+        self._settled = started
         self._random = random.Random(seed)
         self._ended = threading.Event()
         self.kills = 0
@@ -152,12 +185,15 @@ class Killer(threading.Thread):
     def run(self) -> None:
         rounds: Counter[int] = Counter()
         while not self._ended.wait(self._random.uniform(0.0, 0.2)):
-            running = workers(self._script)
+            running = workers(self._folder)
             rounds = Counter({pid: rounds[pid] + 1 for pid in running})
             # Of those that are past their start, or nothing but starts would be hit.
-            chosen = [pid for pid in running if rounds[pid] >= STARTED]
+            chosen = [pid for pid in running if rounds[pid] >= self._settled]
             if chosen:
-                os.kill(self._random.choice(chosen), signal.SIGKILL)
+                try:
+                    os.kill(self._random.choice(chosen), signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
                 self.kills += 1
 
     def stop(self) -> None:
@@ -165,13 +201,13 @@ class Killer(threading.Thread):
         self.join()
 
 
-def run(folder: Path, kills: int, seed: int, note: Callable[[str, str], Any]) -> int:
+def run(folder: Path, way: str, kills: int, seed: int, note: Callable[[str, str], Any]) -> int:
     """Queries in turn, while workers are killed; gives how many were."""
-    with attached(folder) as connection:
+    with attached(folder, way) as connection:
         expected = {name: connection.execute(native).fetchall() for name, (_, native) in QUERIES.items()}
         for name, (query, _) in QUERIES.items():
             assert connection.execute(query).fetchall() == expected[name], name
-        killer = Killer(folder / "worker.py", seed)
+        killer = Killer(folder, WAYS[way], seed)
         killer.start()
         try:
             while killer.kills < kills:
@@ -198,38 +234,43 @@ def leftovers(folder: Path) -> list[str]:
     """After the last worker has gone, and a sweep as the next one would do."""
     from vgi_fast.storage.mapped import MappedStorage
 
-    deadline = time.monotonic() + 20
-    while workers(folder / "worker.py") and time.monotonic() < deadline:
+    deadline = time.monotonic() + 30
+    while (running := workers(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
     MappedStorage(str(folder / "run"), str(folder / "keep")).sweep(-5, 0)
-    return [str(path) for path in folder.rglob("*") if path.is_file() and path.name != "worker.py"]
+    kept = ("worker.py", "vgi-fast-run")
+    # A launcher's lock and log stay for the next one.
+    left = [path for path in folder.rglob("*") if path.is_file() and path.name not in kept]
+    return [f"process {pid}" for pid in running] + [str(path) for path in left if path.suffix not in (".lock", ".log")]
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_killed_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+@pytest.mark.parametrize(("way", "seed"), [("pipe", 0), ("pipe", 1), ("pool", 2), ("run", 3)])
+def test_killed_workers(tmp_path: Path, way: str, seed: int) -> None:
     if not os.environ.get(EXTENSION):
         pytest.skip(f"{EXTENSION} is not set: it names the file of DuckDB's vgi extension")
-    monkeypatch.setenv("VGI_FAST_STATE_DIR", str(tmp_path))
     seen: Counter[tuple[str, str]] = Counter()
-    run(tmp_path, 8, seed, lambda name, result: seen.update([(name, result)]))
-    assert {result for _, result in seen} <= {"right", "error"}, seen
-    assert leftovers(tmp_path) == []
+    with settings(tmp_path):
+        run(tmp_path, way, 8, seed, lambda name, result: seen.update([(name, result)]))
+        assert {result for _, result in seen} <= {"right", "error"}, seen
+        assert leftovers(tmp_path) == []
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--way", choices=WAYS, default="pipe")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     seen: Counter[tuple[str, str]] = Counter()
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name, settings(Path(name)):
         folder = Path(name)
-        os.environ["VGI_FAST_STATE_DIR"] = name
-        kills = run(folder, options.kills, options.seed, lambda name, result: seen.update([(name, result)]))
+        kills = run(
+            folder, options.way, options.kills, options.seed, lambda name, result: seen.update([(name, result)])
+        )
         left = leftovers(folder)
     for (query, result), count in sorted(seen.items()):
         print(f"{query:12} {result:8} {count}")
-    print(f"{kills} workers killed, {len(left)} files left: {left}")
+    print(f"{options.way}: {kills} processes killed, {len(left)} left: {left}")
     sys.exit(any(result not in ("right", "error") for _, result in seen) or bool(left))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zlib import crc32
 
 from vgi_fast.errors import StorageError
-from vgi_fast.storage.paths import private_directory
+from vgi_fast.storage.paths import failed, private_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ class Journal:
                 private_directory(self.folder)
                 continue
             except OSError as error:
-                raise StorageError(f"cannot open {self.path}: {error.strerror}") from error
+                raise failed(f"cannot open {self.path}", error) from error
             self._pid = os.getpid()
             return True
 
@@ -238,7 +238,7 @@ class Journal:
                 data = data[written:]
             os.pwrite(self._fd, struct.pack("<Qq", at, self.ordinal), _PUBLISHED_AT)
         except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}") from error
+            raise failed(f"cannot write {self.path}", error) from error
         for change, place in zip(changes, places, strict=True):
             self._apply(change.op, change.ns, change.key, place, change.number)
         self._seen = at
@@ -268,7 +268,7 @@ class Journal:
                 file.write(_HEADER.pack(_MAGIC, _HEADER.size + len(body), self.ordinal) + body)
             os.rename(fresh, self.path)
         except OSError as error:
-            raise StorageError(f"cannot write {fresh}: {error.strerror}") from error
+            raise failed(f"cannot write {fresh}", error) from error
         fcntl.flock(self._fd, fcntl.LOCK_UN)
         self.close()
 

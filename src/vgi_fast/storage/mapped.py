@@ -20,7 +20,7 @@ from vgi_fast.storage import journal as log
 from vgi_fast.storage.base import ATTACH, EXCLUSIVE, Storage
 from vgi_fast.storage.journal import Change, Journal
 from vgi_fast.storage.memory import checked_counter, in_range
-from vgi_fast.storage.paths import durable_root, private_directory, volatile_root
+from vgi_fast.storage.paths import durable_root, failed, private_directory, volatile_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -311,9 +311,14 @@ class _Spool:
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._end = _SPOOL.size
-            self._publish()
+            try:
+                self._publish()
+            except OSError:
+                os.close(self._fd)
+                os.unlink(self._path)
+                raise
         except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+            raise failed(f"cannot write {self._path}", error) from error
 
     def usable(self) -> bool:
         """False in a child of fork, and when the scope was removed."""
@@ -332,7 +337,7 @@ class _Spool:
             self._end += total
             self._publish()
         except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+            raise failed(f"cannot write {self._path}", error) from error
 
     def _publish(self) -> None:
         os.pwrite(self._fd, _SPOOL.pack(_SPOOL_MAGIC, self._end), 0)

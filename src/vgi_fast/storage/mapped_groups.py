@@ -15,7 +15,7 @@ from vgi_fast._core import STATE_LAYOUT, GroupStore
 from vgi_fast.errors import StorageError
 from vgi_fast.storage.base import execution_scope
 from vgi_fast.storage.mapped import MappedStorage
-from vgi_fast.storage.paths import private_directory
+from vgi_fast.storage.paths import failed, private_directory
 from vgi_fast.storage.writers import IDLE, PUBLISHED, SPREAD, Left, Writer, Writers, forks, is_own, reserve, visit
 
 if TYPE_CHECKING:
@@ -74,6 +74,9 @@ class MappedGroups:
                 if found.st_size < self._size:
                     raise self._broken("it was cut off")
                 return self._store
+            if not any(os.pread(self._fd, 8, STATE_LAYOUT["closed"])):
+                # Not by the sweeper: what was summed up is gone, and a new file would hold the rest of it only.
+                raise StorageError(f"{self._path} was removed while it was in use")
         self._close()
         self._open()
         assert self._store is not None
@@ -97,7 +100,7 @@ class MappedGroups:
             except FileNotFoundError:  # the directory was swept away in between
                 continue
             except OSError as error:
-                raise StorageError(f"cannot open {self._path}: {error.strerror}") from error
+                raise failed(f"cannot open {self._path}", error) from error
             with self._locked():
                 found = os.fstat(self._fd)
                 if found.st_nlink:
@@ -121,8 +124,11 @@ class MappedGroups:
         head = STATE_LAYOUT["records_at"]
         reserve(self._fd, 0, head, self._path)
         size = max(16 * STATE_LAYOUT["region"], head)
-        os.ftruncate(self._fd, size)
-        os.pwrite(self._fd, _HEADER.pack(_MAGIC, self._stride, self._layout, self._name, size), 0)
+        try:
+            os.ftruncate(self._fd, size)
+            os.pwrite(self._fd, _HEADER.pack(_MAGIC, self._stride, self._layout, self._name, size), 0)
+        except OSError as error:
+            raise failed(f"{self._path} cannot have {size} bytes", error) from error
 
     def _check(self) -> None:
         header = os.pread(self._fd, _HEADER.size, 0)
@@ -157,7 +163,7 @@ class MappedGroups:
                     os.ftruncate(self._fd, size)
                     os.pwrite(self._fd, size.to_bytes(8, "little"), _SIZE_AT)
                 except OSError as error:
-                    raise StorageError(f"{self._path} cannot have {size} bytes: {error.strerror}") from error
+                    raise failed(f"{self._path} cannot have {size} bytes", error) from error
             self._size = size
         return self._map()
 
@@ -323,7 +329,7 @@ class _Arena:
             try:
                 self._fd = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
             except OSError as error:
-                raise StorageError(f"cannot open {self._path}: {error.strerror}") from error
+                raise failed(f"cannot open {self._path}", error) from error
         return self._fd
 
     def put(self, nodes: Sequence[bytes], allot: Callable[[int], int]) -> list[int]:
@@ -356,7 +362,7 @@ class _Arena:
                 start += written
                 left = left[written:]
         except OSError as error:
-            raise StorageError(f"cannot write {self._path}: {error.strerror}") from error
+            raise failed(f"cannot write {self._path}", error) from error
 
     def get(self, ids: Sequence[int]) -> list[bytes]:
         if not ids:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final
 
 from vgi_fast.errors import StorageError
 
-__all__ = ["durable_root", "private_directory", "volatile_root"]
+__all__ = ["durable_root", "failed", "private_directory", "volatile_root"]
 
 STATE_DIR_VARIABLE: Final = "VGI_FAST_STATE_DIR"
 """Takes the place of both directories."""
@@ -58,3 +59,10 @@ def private_directory(path: str) -> str:
     if found.st_mode & 0o077:
         os.chmod(path, 0o700)
     return path
+
+
+def failed(what: str, error: OSError) -> StorageError:
+    """What could not be done, and where there would be room for it."""
+    full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+    hint = f"the variable {STATE_DIR_VARIABLE} names another directory for state" if full else None
+    return StorageError(f"{what}: {error.strerror}", hint=hint)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from vgi_fast._core import STATE_LAYOUT, StateJournal
 from vgi_fast.errors import StorageError
-from vgi_fast.storage.paths import private_directory
+from vgi_fast.storage.paths import failed, private_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,10 +55,7 @@ def reserve(descriptor: int, start: int, size: int, path: str) -> None:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(descriptor, start, size)
     except OSError as error:
-        raise StorageError(
-            f"no room for {size} more bytes of {path}: {error.strerror}",
-            hint="VGI_FAST_STATE_DIR names another directory for state",
-        ) from error
+        raise failed(f"no room for {size} more bytes of {path}", error) from error
 
 
 class Writer:
@@ -71,11 +68,16 @@ class Writer:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.lockf(self._fd, fcntl.LOCK_EX)  # a sweeper may just look at the new file
         except OSError as error:
-            raise StorageError(f"cannot make {self.path}: {error.strerror}") from error
-        reserve(self._fd, 0, _FIRST, self.path)
-        os.ftruncate(self._fd, _FIRST)
-        os.pwrite(self._fd, _MAGIC, 0)
-        self.journal = StateJournal(mmap.mmap(self._fd, _FIRST))
+            raise failed(f"cannot make {self.path}", error) from error
+        try:
+            reserve(self._fd, 0, _FIRST, self.path)
+            os.ftruncate(self._fd, _FIRST)
+            os.pwrite(self._fd, _MAGIC, 0)
+            self.journal = StateJournal(mmap.mmap(self._fd, _FIRST))
+        except BaseException:
+            self.remove()
+            self.abandon()
+            raise
 
     def make_room(self, groups: int, stride: int) -> StateJournal:
         """The journal, with room for a change of so many groups."""
@@ -88,6 +90,10 @@ class Writer:
             os.ftruncate(self._fd, size)
             self.journal.attach(mmap.mmap(self._fd, size))
         return self.journal
+
+    def exists(self) -> bool:
+        """False where somebody has removed the file: nobody could see any more that this process lives."""
+        return os.fstat(self._fd).st_nlink > 0
 
     def abandon(self) -> None:
         """Let go of the lock, so that this journal counts as that of somebody who is no more."""
@@ -115,11 +121,19 @@ class Writers:
         with self._lock:
             if self._forks != _forks:  # a child has none of its parent's locks
                 self._forks, self._idle, self._all = _forks, [], {}
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                found = self._idle.pop()
+                if found.exists():
+                    return found
+                self._forget(found)
+            private_directory(self.folder)
             name = int.from_bytes(os.urandom(8), "little") | 1
             _own.add(name)
-            made = self._all[name] = Writer(self.folder, name)
+            try:
+                made = self._all[name] = Writer(self.folder, name)
+            except BaseException:
+                _own.discard(name)
+                raise
             return made
 
     def release(self, writer: Writer) -> None:
@@ -129,9 +143,12 @@ class Writers:
 
     def abandon(self, writer: Writer) -> None:
         with self._lock:
-            if self._all.pop(writer.name, None) is not None:
-                _own.discard(writer.name)
-                writer.abandon()
+            self._forget(writer)
+
+    def _forget(self, writer: Writer) -> None:
+        if self._all.pop(writer.name, None) is not None:
+            _own.discard(writer.name)
+            writer.abandon()
 
     def died_unanswered(self, name: int, owner: bytes, request: bytes) -> bool:
         """Whether the process of a journal died before it could answer that request of that execution."""
