@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from vgi_fast.functions.context import ExecutionParams
+from vgi_fast.functions.context import BindParams, ExecutionParams
 from vgi_fast.functions.inout import TableInOutSpec
 from vgi_fast.functions.statistics import ColumnStatistics, encoded
 from vgi_fast.functions.table import TableSpec
@@ -34,7 +34,7 @@ def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply | None:
     spec = invocation.spec
     if not isinstance(spec, TableSpec) or not spec.has_statistics:
         return call.reply(None, lambda: None)
-    params = bind_params(call, invocation)
+    params: BindParams[Any] = bind_params(call, invocation)
     found = spec.statistics(params)
     if not found:
         return call.reply(None, lambda: None)
