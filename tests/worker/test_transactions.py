@@ -59,7 +59,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(catalog: Catalog, name: str = "at_bind", **named: str) -> str:
-    (value,) = catalog.table(name, **named).read_all()["found"].to_pylist()
+    (value,) = catalog.table(name, named=named).read_all()["found"].to_pylist()
     return str(value)
 
 

@@ -64,7 +64,7 @@ def profiling_demo(
 
 class SlowArguments(NamedTuple):
     probe_path: Annotated[str, Arg(0, doc="File to append to when cancelled")]
-    count: Annotated[int, Arg("count", doc="Number of rows", ge=0)] = 1_000_000
+    rows: Annotated[int, Arg("count", doc="Number of rows", ge=0)] = 1_000_000
     sleep_ms: Annotated[int, Arg("sleep_ms", doc="Time for each row", ge=0)] = 50
 
 
@@ -79,7 +79,7 @@ class SlowCancellable(TableFunctionGenerator[SlowArguments, list[int]]):
 
     @classmethod
     def process(cls, params: ProcessParams[SlowArguments], state: list[int], out: OutputCollector) -> None:
-        if state[0] >= params.args.count:
+        if state[0] >= params.args.rows:
             return out.finish()
         time.sleep(params.args.sleep_ms / 1000)
         out.emit({"n": [state[0]]})

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-from vgi_fast import AnyArrow, Arg, Array, BindParams, ColumnStatisticsInput, Field, Projection, Schema, table
+from vgi_fast import AnyArrowValue, Arg, Array, BindParams, ColumnStatisticsInput, Field, Projection, Schema, table
 
 Count = Annotated[int, Arg(doc="Number of rows", ge=0)]
 Start = Annotated[int, Arg(doc="First value")]
@@ -195,9 +195,10 @@ def _given_columns(params: BindParams[Any]) -> Schema:
 
 
 @table(columns=_given_columns, cardinality=lambda args: args.count)
-def constant_columns(count: Count, *values: AnyArrow | None) -> Iterator[dict[str, Array]]:
+def constant_columns(count: Count, *values: AnyArrowValue | None) -> Iterator[dict[str, Array]]:
     """Generates rows with constant values from varargs"""
-    columns = [Array.from_pylist([one.value] * min(count, ROWS), one.type) for one in values]
+    given = [one for one in values if one is not None]  # all of them: NULL too is a value with a type
+    columns = [Array.from_pylist([one.value] * min(count, ROWS), one.type) for one in given]
     for part in _parts(range(count), ROWS):
         yield {f"col_{index}": column.slice(0, len(part)) for index, column in enumerate(columns)}
 

@@ -21,7 +21,7 @@ def bind(call: Call, row: dict[str, Any]) -> bytes | Reply:
     fixed: Schema | None = getattr(spec, "fixed_schema", None)
     if fixed is not None and not spec.signature.injects(SECRET):
         return call.reply(spec, lambda: records.bind_response(fixed, generation=call.generation))
-    params = bind_params(call, invocation)
+    params: BindParams[Any] = bind_params(call, invocation)
     secrets = params.secrets
     try:
         spec.request_secrets(params)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vgi_fast.functions.context import ExecutionParams
+from vgi_fast.functions.context import BindParams, ExecutionParams
 from vgi_fast.functions.inout import TableInOutSpec
 from vgi_fast.functions.statistics import encoded
 from vgi_fast.functions.table import TableSpec
@@ -33,7 +33,7 @@ def statistics(call: Call, row: dict[str, Any]) -> bytes | Reply | None:
     spec = invocation.spec
     if not isinstance(spec, TableSpec) or not spec.has_statistics:
         return call.reply(None, lambda: None)
-    params = bind_params(call, invocation)
+    params: BindParams[Any] = bind_params(call, invocation)
     found = spec.statistics(params)
     if not found:
         return call.reply(None, lambda: None)
