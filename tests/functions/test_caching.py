@@ -17,6 +17,7 @@ from tests.fix_memory import Peer, RemoteFailure, Stream
 from tests.functions.filter_cases import filter_blob
 from tests.functions.test_table_in_out import call
 from vgi_fast import (
+    AggregateFunction,
     CacheControl,
     DefinitionError,
     Emit,
@@ -393,15 +394,6 @@ def test_what_goes_beside_an_answer(demo: Worker, peer: Connect) -> None:
             call(client, name)
 
 
-def test_a_whole_input(demo: Worker, peer: Connect) -> None:
-    class Collected(TableBufferingFunction[None]):
-        CACHE_CONTROL = CacheControl(ttl=300)
-
-    demo.add(Collected)
-    with pytest.raises(DefinitionError, match="CacheControl.scope 'transaction' is for table functions"):
-        demo.table_buffering(cache_control={"ttl": 1, "scope": "transaction"})(lambda: None)
-
-
 def stateless(data: TableInput) -> TableInput:
     return data
 
@@ -410,12 +402,25 @@ def running(batches: Iterator[TableInput]) -> Iterator[TableInput]:
     yield from batches
 
 
+def test_a_whole_input(demo: Worker, peer: Connect) -> None:
+    class Collected(TableBufferingFunction[None]):
+        CACHE_CONTROL = CacheControl(ttl=300)
+
+    demo.add(Collected)
+    with pytest.raises(DefinitionError, match="CacheControl.scope 'transaction' is for table functions"):
+        demo.table_buffering(cache_control={"ttl": 1, "scope": "transaction"})(stateless)
+
+
 def ones() -> list[int]:
     return [1]
 
 
 def mapping(x: Int64) -> Int64:
     return x
+
+
+class Totals(AggregateFunction[Any]):
+    update = finalize = classmethod(lambda cls, *given: None)
 
 
 SINGLE: dict[str, Any] = {"partition_columns": ["n"], "partition_kind": "SINGLE_VALUE_PARTITIONS"}
@@ -447,7 +452,7 @@ SINGLE: dict[str, Any] = {"partition_columns": ["n"], "partition_kind": "SINGLE_
         (table_in_out, {"cache_control": {"ttl": 1}}, running, "depends on the batches before"),
         (table_in_out, {"cache_control": {"ttl": 1}, "finish": ones}, stateless, "depends on the batches before"),
         (scalar, {"cache_control": {"ttl": 1}}, mapping, "results of scalar functions are kept by value"),
-        (aggregate, {"cache_control": {"ttl": 1}}, mapping, "cache_control is not an option of aggregates"),
+        (aggregate, {"cache_control": {"ttl": 1}}, Totals, "cache_control is not an option of aggregates"),
     ],
 )
 def test_what_makes_no_sense(declare: Any, options: dict[str, Any], function: Any, text: str) -> None:
