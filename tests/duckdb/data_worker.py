@@ -24,6 +24,7 @@ def make_worker(folder: str) -> Worker:
         comment="Three of them",
     )
     worker.add_table("files", folder, live=True)
+    worker.add_table("kept", folder, cache_control={"ttl": 0, "revalidatable": True})
     try:
         import polars as pl
     except ImportError:

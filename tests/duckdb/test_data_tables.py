@@ -69,6 +69,16 @@ def test_statistics(sql: Sql) -> None:
     assert sql("SELECT min(s), max(s) FROM d.files GROUP BY year ORDER BY year") == [("ä0", "ä999"), ("ä1000", "ä1999")]
 
 
+def test_files_are_read_again_only_when_they_have_changed(sql: Sql) -> None:
+    sql("SET vgi_result_cache_revalidate_min_bytes = 0")
+    sql("CALL enable_logging(level := 'debug')")
+    for _ in range(3):
+        assert sql("SELECT sum(v) FROM d.kept") == [(1_999_000,)]
+    outcomes = "type = 'VGI' AND message LIKE '%result_cache.revalidate%' AND message LIKE '%not_modified%'"
+    assert sql(f"SELECT count(*) FROM duckdb_logs() WHERE {outcomes}") == [(2,)]
+    sql("CALL disable_logging()")
+
+
 def test_lazy_frames(sql: Sql) -> None:
     pytest.importorskip("polars")
     assert sql("SELECT count(*), sum(a) FROM d.lazy WHERE b = 3 AND a < 1000") == [

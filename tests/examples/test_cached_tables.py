@@ -10,7 +10,7 @@ from tests.examples.test_example_worker import MAIN
 from tests.fix_worker import Workers
 from vgi_fast.client import Stream
 from vgi_fast.client.catalog import Catalog
-from vgi_fast.errors import RemoteError
+from vgi_fast.errors import ProtocolError, RemoteError
 from vgi_fast.wire import keys
 from vgi_fast.wire.arrow import RecordBatch, decode_stream
 
@@ -44,27 +44,26 @@ def values(found: list[RecordBatch], column: int = 0) -> list[Any]:
     return [value for batch in found for value in batch.column(column).to_pylist()]
 
 
-@pytest.mark.parametrize(
-    ("name", "args", "named", "expected", "control"),
-    [
-        ("cacheable_numbers", (), {}, list(range(10)), KEPT),
-        ("cacheable_numbers", (), {"n": 2500, "ttl": 7}, list(range(2500)), {**KEPT, "ttl": "7"}),
-        ("cache_no_store", (), {"n": 3}, [0, 1, 2], {"scope": "catalog", "no_store": "1"}),
-        ("cache_big", (), {}, list(range(5000)), KEPT),
-        ("cache_bench", (3000,), {}, list(range(3000)), KEPT),
-        ("cache_filtered", (), {"rows": 4}, [0, 1, 2, 3], KEPT),
-        ("cache_whoami", (), {}, ["anonymous"], KEPT),
-        ("cache_versioned_scan", (2,), {}, [201, 202], KEPT),
-        ("cache_versioned_scan", (9,), {}, [301, 302, 303, 304], KEPT),
-        ("test_same_name_cached", (), {}, ["main"], KEPT),
-    ],
-)
-def test_the_first_batch_says_it(
-    example: Catalog, name: str, args: tuple[Any, ...], named: dict[str, Any], expected: list[Any], control: Any
-) -> None:
-    found = batches(example, name, *args, **named)
-    assert values(found) == expected
-    assert [said(batch) for batch in found] == [control] + [{}] * (len(found) - 1)
+FIRST_BATCH: list[tuple[str, tuple[Any, ...], dict[str, Any], list[Any], dict[str, str]]] = [
+    ("cacheable_numbers", (), {}, list(range(10)), KEPT),
+    ("cacheable_numbers", (), {"n": 2500, "ttl": 7}, list(range(2500)), {**KEPT, "ttl": "7"}),
+    ("cache_no_store", (), {"n": 3}, [0, 1, 2], {"scope": "catalog", "no_store": "1"}),
+    ("cache_big", (), {}, list(range(5000)), KEPT),
+    ("cache_bench", (3000,), {}, list(range(3000)), KEPT),
+    ("cache_filtered", (), {"rows": 4}, [0, 1, 2, 3], KEPT),
+    ("cache_whoami", (), {}, ["anonymous"], KEPT),
+    ("cache_versioned_scan", (2,), {}, [201, 202], KEPT),
+    ("cache_versioned_scan", (9,), {}, [301, 302, 303, 304], KEPT),
+    ("test_same_name_cached", (), {}, ["main"], KEPT),
+]
+
+
+def test_the_first_batch_says_it(example: Catalog) -> None:
+    for name, args, named, expected, control in FIRST_BATCH:
+        found = batches(example, name, *args, **named)
+        assert values(found) == expected
+        assert [said(batch) for batch in found] == [control] + [{}] * (len(found) - 1)
+    assert batches(example, "cache_bench", 0) == []
 
 
 def test_tables_say_what_their_functions_say(example: Catalog) -> None:
@@ -89,10 +88,6 @@ def test_tables_say_what_their_functions_say(example: Catalog) -> None:
     assert "cache_multicol" not in [function.name for function in example.functions("main", "table")]
 
 
-def test_nothing_said_about_nothing(example: Catalog) -> None:
-    assert batches(example, "cache_bench", 0) == []
-
-
 def test_each_call_is_another_one(example: Catalog) -> None:
     for name, column in (("cache_nonce", 0), ("cache_scoped_txn", 1), ("cache_revalidatable", 0)):
         first, second = (set(values(batches(example, name), column)) for _ in range(2))
@@ -109,22 +104,26 @@ def test_who_has_it_is_told_to_keep_it(example: Catalog) -> None:
     assert [said(batch) for batch in (fresh, kept, other)] == [control, {**control, "not_modified": "1"}, control]
 
 
-@pytest.mark.parametrize("name", ["cached_reval_echo", "cached_reval_double"])
-def test_so_are_those_who_send_batches(example: Catalog, name: str) -> None:
+def test_so_are_those_who_send_batches(example: Catalog) -> None:
     data = pa.table({"x": pa.array([1, 2], pa.int64())})
-    bound = example.table(name, data).bound
-    assert bound.input_schema is not None
     batch = RecordBatch.from_arrow(data.to_batches()[0])
-    with bound.init(input_schema=bound.input_schema, phase="INPUT") as stream:
-        fresh = stream.exchange(batch)
-        assert fresh is not None
-        etag = said(fresh)["etag"].encode()
-        kept = stream.exchange(batch, {keys.CACHE_IF_NONE_MATCH: etag})
-        again = stream.exchange(batch)
-        assert kept is not None and again is not None
-    assert [fresh.num_rows, kept.num_rows, again.num_rows] == [2, 0, 2]
-    assert said(kept) == {**said(fresh), "not_modified": "1"}
-    assert said(again) == said(fresh)
+    for name in ("cached_reval_echo", "cached_reval_double"):
+        bound = example.table(name, input=data).bound
+        with bound.init(input_schema=bound.input_schema, phase="INPUT") as stream:
+            fresh = stream.exchange(batch)
+            assert fresh is not None
+            kept = stream.exchange(batch, {keys.CACHE_IF_NONE_MATCH: said(fresh)["etag"].encode()})
+            again = stream.exchange(batch)
+            assert kept is not None and again is not None
+        assert [fresh.num_rows, kept.num_rows, again.num_rows] == [2, 0, 2]
+        assert said(kept) == {**said(fresh), "not_modified": "1"}
+        assert said(again) == said(fresh)
+
+
+def test_a_whole_input(example: Catalog) -> None:
+    call = example.table("cached_sum_all", input=pa.table({"x": pa.array([1, 2], pa.int64())}))
+    assert call.read_all().to_pydict() == {"x": [3]}
+    assert call.metadata == {b"vgi.cache.ttl": b"300", b"vgi.cache.scope": b"catalog"}
 
 
 def test_types(example: Catalog) -> None:
@@ -141,12 +140,10 @@ def test_a_failure_after_rows_that_may_be_kept(example: Catalog) -> None:
         batches(example, "cache_poison")
 
 
-def test_a_batch_that_is_elsewhere(example: Catalog) -> None:
-    with example.table("cache_external_fail").bound.init() as stream:
-        assert said(stream.tick()) == KEPT  # type: ignore[arg-type]
-        pointer = stream.tick()
-        assert pointer is not None and pointer.num_rows == 0
-        assert pointer.metadata[keys.LOCATION] == b"http://127.0.0.1:9/vgi-cache-poison-nonexistent"
+def test_a_batch_that_is_elsewhere(worker: Workers) -> None:
+    client = worker.may_fail(worker(MAIN))
+    with pytest.raises(ProtocolError, match="a vgi_rpc.location pointer that was not asked for"):
+        batches(client.attach("example"), "cache_external_fail")
 
 
 def two_streams(worker: Workers, name: str, *args: Any, **named: Any) -> Iterator[list[RecordBatch]]:
@@ -203,16 +200,7 @@ def test_streams_of_partitions(worker: Workers) -> None:
         "[['US', 'US']]",
         "[[None, None]]",
     ]
-    assert sorted(values(one, 1) + values(other, 1)) == [
-        0,
-        1,
-        10**6,
-        10**6 + 1,
-        2 * 10**6,
-        2 * 10**6 + 1,
-        3 * 10**6,
-        3 * 10**6 + 1,
-    ]
+    assert sorted(values(one, 1) + values(other, 1)) == [index * 10**6 + i for index in range(4) for i in range(2)]
     assert said(one[0]) == said(other[0]) == {**KEPT, "partition_scope": "1"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fix_memory import Peer, RemoteFailure, Stream
+from tests.fix_memory import Peer, RemoteFailure, Stream, request, tick_stream
 from tests.functions.filter_cases import filter_blob
 from tests.functions.test_table_in_out import call
 from vgi_fast import (
@@ -33,13 +33,12 @@ from vgi_fast import (
     TableInOutGenerator,
     TableInput,
     Worker,
-    aggregate,
     scalar,
     table,
     table_in_out,
 )
 from vgi_fast.functions.caching import MAX_SECONDS, cache_metadata
-from vgi_fast.wire import keys
+from vgi_fast.wire import keys, records
 
 Connect = Callable[..., Peer]
 Params = ProcessParams[Any]
@@ -301,6 +300,16 @@ def test_revalidated_scan(demo: Worker, peer: Connect, form: str) -> None:
         assert control(answer) == [expected]
 
 
+def test_validators_may_come_with_the_request(demo: Worker, peer: Connect) -> None:
+    demo.add(Revalidated)
+    client = peer(demo)
+    bind_call = client.bind_request("revalidated")
+    values = {"bind_call": bind_call, "output_schema": client.bind_blob(bind_call)["output_schema"]}
+    blob = records.INIT_REQUEST.encode(values)
+    _, answer = client.exchange(request("init", {"request": blob}, cache_if_none_match=b"v1") + tick_stream(3))
+    assert control(answer)[0]["not_modified"] == "1"
+
+
 def test_an_answer_nobody_asked_for(demo: Worker, peer: Connect) -> None:
     @demo.table(columns=N)
     def hasty() -> Emit:
@@ -393,21 +402,21 @@ def test_what_goes_beside_an_answer(demo: Worker, peer: Connect) -> None:
             call(client, name)
 
 
-def test_a_whole_input(demo: Worker, peer: Connect) -> None:
-    class Collected(TableBufferingFunction[None]):
-        CACHE_CONTROL = CacheControl(ttl=300)
-
-    demo.add(Collected)
-    with pytest.raises(DefinitionError, match="CacheControl.scope 'transaction' is for table functions"):
-        demo.table_buffering(cache_control={"ttl": 1, "scope": "transaction"})(lambda: None)
-
-
 def stateless(data: TableInput) -> TableInput:
     return data
 
 
 def running(batches: Iterator[TableInput]) -> Iterator[TableInput]:
     yield from batches
+
+
+def test_a_whole_input(demo: Worker, peer: Connect) -> None:
+    class Collected(TableBufferingFunction[None]):
+        CACHE_CONTROL = CacheControl(ttl=300)
+
+    demo.add(Collected)
+    with pytest.raises(DefinitionError, match="CacheControl.scope 'transaction' is for table functions"):
+        demo.table_buffering(cache_control={"ttl": 1, "scope": "transaction"})(stateless)
 
 
 def ones() -> list[int]:
@@ -447,7 +456,6 @@ SINGLE: dict[str, Any] = {"partition_columns": ["n"], "partition_kind": "SINGLE_
         (table_in_out, {"cache_control": {"ttl": 1}}, running, "depends on the batches before"),
         (table_in_out, {"cache_control": {"ttl": 1}, "finish": ones}, stateless, "depends on the batches before"),
         (scalar, {"cache_control": {"ttl": 1}}, mapping, "results of scalar functions are kept by value"),
-        (aggregate, {"cache_control": {"ttl": 1}}, mapping, "cache_control is not an option of aggregates"),
     ],
 )
 def test_what_makes_no_sense(declare: Any, options: dict[str, Any], function: Any, text: str) -> None:

@@ -190,10 +190,14 @@ class StreamCache:
             )
 
 
-def cache_metadata(where: str, given: Any) -> Metadata:
-    """Cache control as metadata of a batch (section 2.4 of the RPC document)."""
+def check_form(where: str, given: Any) -> None:
     if not isinstance(given, Mapping):
         raise DefinitionError(f'{where}: cache_control is a dict such as {{"ttl": 300}}, got {given!r:.80}')
+
+
+def cache_metadata(where: str, given: Any) -> Metadata:
+    """Cache control as metadata of a batch (section 2.4 of the RPC document)."""
+    check_form(where, given)
     for name in given:
         if name not in keys.CACHE_CONTROL_NAMES:
             raise DefinitionError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import ArgumentError
-from vgi_fast.functions.caching import CacheRules, StreamCache
+from vgi_fast.functions.caching import CacheRules, StreamCache, check_form
 from vgi_fast.wire import keys
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ class Emit:
         metadata: Metadata = None,
         cache_control: CacheControl | None = None,
     ) -> None:
+        if cache_control is not None:
+            check_form("Emit", cache_control)
         self.batch = batch
         self.batch_index = batch_index
         self.partition_values = partition_values

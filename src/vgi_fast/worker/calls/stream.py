@@ -54,9 +54,11 @@ def init(call: Call, row: dict[str, Any]) -> None:
         _serve_scalar(call, plan, input_schema, params.output_schema)
     elif isinstance(spec, TableSpec):
         pushdown.prepare(spec, params, request)
+        note = pushdown.listener(params)
+        note(call.metadata)  # a client that knows its validators by now may send them with the request
         response, producer = spec.start(params, invocation.values)
         send_header(call, params.execution_id, pushdown.shared(spec, params, request, response))
-        serve_producer_stream(call, producer, params.wire_schema, pushdown.listener(params))
+        serve_producer_stream(call, producer, params.wire_schema, note)
     elif spec.is_exchange:
         response, exchange = cast("ExchangeSpec", spec).start(params)
         send_header(call, params.execution_id, response)
