@@ -51,7 +51,7 @@ class SqlAlchemyCatalog(CatalogInterface):
 
     DuckDB's BEGIN, COMMIT and ROLLBACK do not reach the database: worker processes come and go between two statements,
     while a transaction of the database belongs to a connection of one process. Each statement is committed by itself.
-    ``transactions`` passes them on; it is for workers that are a single process (``launch:``, ``unix://``, ``tcp://``),
+    ``transactions`` passes them on; it is for workers that are a single process (sockets, with ``--workers 1``),
     costs two calls per statement, and is refused for SQLite, where one connection cannot read what it writes to.
     """
 
