@@ -565,6 +565,9 @@ def fork_tied() -> int:
     It says nothing of threads that the child will lack: whoever forks has to have looked for them.
     """
 
+def allow_wide_kernels(allowed: bool) -> bool:
+    """Whether loops for this processor are used instead of those for any; tests compare the two."""
+
 def set_validation(level: str) -> None:
     """``"standard"``: structure, always on; ``"full"``: also UTF-8. ``"none"`` is taken as standard."""
 

@@ -1,6 +1,6 @@
 """Selection: chosen rows of columns of every type, as pyarrow or plain Python select them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from tests.generators import TYPES, random_array
 from vgi_fast import Array, RecordBatch, Schema
+from vgi_fast._core import allow_wide_kernels
 from vgi_fast.wire.arrow import FilterPlan, KeySet, decode_stream, encode_stream, stored_bytes
 
 
@@ -160,3 +161,111 @@ def test_large_batches_of_many_columns() -> None:
     batch = RecordBatch.from_arrow(theirs)
     plan = FilterPlan(batch.schema, ("range", (0,), 8, True, 0, 499, False))
     assert plan.apply(batch).to_arrow().equals(theirs.filter(pc.less(theirs.column(0), 500)))
+
+
+@pytest.fixture(params=["wide", "portable"])
+def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
+    allow_wide_kernels(request.param == "wide")
+    yield
+    allow_wide_kernels(True)
+
+
+def edge_columns(rng: Random, rows: int, longest: int) -> pa.RecordBatch:
+    """Every width that has a loop of its own, with and without nulls."""
+
+    def some(make: Callable[[], Any], nulls: bool) -> list[Any]:
+        return [None if nulls and rng.random() < 0.3 else make() for _ in range(rows)]
+
+    def text() -> str:
+        return "x" * rng.randint(0, longest)
+
+    return pa.record_batch({
+        "key": pa.array([rng.randrange(1000) for _ in range(rows)], pa.int64()),
+        "n8": pa.array(some(lambda: rng.randrange(100), True), pa.int8()),
+        "n16": pa.array(some(lambda: rng.randrange(100), False), pa.int16()),
+        "n32": pa.array(some(lambda: rng.randrange(-(2**31), 2**31), True), pa.int32()),
+        "f32": pa.array(some(rng.random, False), pa.float32()),
+        "n64": pa.array(some(lambda: rng.randrange(-(2**63), 2**63), True), pa.int64()),
+        "n128": pa.array(some(lambda: rng.randrange(10**30), False), pa.decimal128(38)),
+        "five": pa.array(some(lambda: rng.randbytes(5), False), pa.binary(5)),
+        "flag": pa.array(some(lambda: rng.random() < 0.5, True)),
+        "text": pa.array(some(text, True)),
+        "large": pa.array(some(text, False), pa.large_utf8()),
+        "view": pa.array(some(text, False), pa.string_view()),
+        "struct": pa.array([{"a": each, "b": text()} for each in range(rows)]),
+        "list": pa.array([[each] * rng.randrange(3) for each in range(rows)]),
+    })  # fmt: skip
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize("longest", [0, 9, 16, 17, 32, 33, 200])
+def test_lengths_of_texts_and_slices(longest: int) -> None:
+    """Lengths around a word, offsets inside of bytes, and shares on both sides of where loops change."""
+    rng = Random(longest)
+    whole = edge_columns(rng, 700, longest)
+    for rows in (1, 7, 63, 64, 65, 129, 640):
+        for offset in (0, 3, 59):
+            theirs = whole.slice(offset, rows)
+            batch = RecordBatch.from_arrow(theirs)
+            values = theirs.to_pydict()
+            for share in (0.03, 0.1, 0.3, 0.6, 0.95):
+                mask = [rng.random() < share for _ in range(rows)]
+                made = selected(batch, mask)
+                kept = [i for i, keep in enumerate(mask) if keep]
+                assert made.to_arrow().to_pydict() == {name: [each[i] for i in kept] for name, each in values.items()}
+            made.to_arrow().validate(full=True)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(
+    ("kind", "code", "low", "high"),
+    [
+        ("int64", "range", -(2**63), 4),
+        ("int64", "range", -5, 2**63 - 1),
+        ("int64", "range", 3, 3),
+        ("uint64", "range", 2**63, 2**64 - 1),
+        ("int32", "range", -(2**31), -1),
+        ("uint32", "range", 2**31, 2**32 - 1),
+        ("int16", "range", -3, 5),
+        ("uint8", "range", 0, 127),
+        ("float64", "float", -1.5, 1e300),
+        ("float32", "float", -np.inf, 0.0),
+        ("float16", "float", -2.0, 0.5),
+    ],
+)
+@pytest.mark.parametrize("negate", [False, True])
+def test_ranges_at_the_ends_of_a_type(kind: str, code: str, low: Any, high: Any, negate: bool) -> None:
+    rng = Random(kind)
+    if code == "float":
+        edges = [low, high, 0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -2.0, 6e-8]
+    else:
+        least, most = np.iinfo(kind).min, np.iinfo(kind).max
+        near = {low - 1, low, low + 1, high - 1, high, high + 1, least, most, 0}
+        edges = sorted(int(value) for value in near if least <= value <= most)
+    values = np.array([rng.choice(edges) for _ in range(300)], dtype=kind)
+    for offset, rows in ((0, 300), (1, 64), (3, 65), (0, 63), (5, 1)):
+        column = Array.from_numpy(values, kind).slice(offset, rows)
+        schema = Schema.of({"c": kind})
+        bits = values.dtype.itemsize
+        spec = (
+            ("float", (0,), float(low), float(high), negate)
+            if code == "float"
+            else ("range", (0,), bits, kind.startswith("int"), low, high, negate)
+        )
+        got = FilterPlan(schema, spec).mask(RecordBatch(schema, [column])).to_pylist()
+        part = values[offset : offset + rows]
+        assert got == (((part >= values.dtype.type(low)) & (part <= values.dtype.type(high))) ^ negate).tolist()
+
+
+def test_loops_for_any_processor_give_the_same_bytes() -> None:
+    rng = Random(3)
+    batch = RecordBatch.from_arrow(edge_columns(rng, 5000, 20))
+    streams = []
+    for allowed in (True, False):
+        allow_wide_kernels(allowed)
+        try:
+            plan = FilterPlan(batch.schema, ("range", (0,), 8, True, 100, 600, False))
+            streams.append(encode_stream(batch.schema, [plan.apply(batch)]))
+        finally:
+            allow_wide_kernels(True)
+    assert streams[0] == streams[1]

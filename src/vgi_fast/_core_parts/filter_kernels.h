@@ -7,6 +7,7 @@
 #ifndef VGI_FILTER_KERNELS_H
 #define VGI_FILTER_KERNELS_H
 
+#include "half.h"
 #include "processor.h"
 
 /* Bit j = byte j, which is 0 or 1. */
@@ -135,19 +136,6 @@ VGI_LOOP_VECTOR(vgi_float64, double, (v >= low) & (v <= top),
     __m256d start = _mm256_set1_pd(low); __m256d end = _mm256_set1_pd(top);,
     _mm256_castpd_si256(_mm256_and_pd(_mm256_cmp_pd(_mm256_castsi256_pd(v), start, _CMP_GE_OQ),
                                       _mm256_cmp_pd(_mm256_castsi256_pd(v), end, _CMP_LE_OQ))), 0)
-
-VGI_INLINE float vgi_half(uint16_t h) {
-    uint32_t sign = (uint32_t) (h & 0x8000) << 16, exponent = (h >> 10) & 31, mantissa = h & 1023, bits;
-    float f;
-    if (exponent == 31) bits = sign | 0x7f800000u | (mantissa << 13);
-    else if (exponent) bits = sign | ((exponent + 112) << 23) | (mantissa << 13);
-    else {
-        f = (float) mantissa * 0x1p-24f;
-        return sign ? -f : f;
-    }
-    memcpy(&f, &bits, 4);
-    return f;
-}
 
 static void vgi_float16(const void *data, int64_t n, float low, float high, uint64_t flip, uint64_t *out) {
     const uint16_t *x = (const uint16_t *) data;

@@ -1,5 +1,9 @@
-# Owns: the declarations of filter_kernels.h; the kernels themselves are C, for their macros.
+# Owns: the declarations of filter_kernels.h; the kernels themselves are C, for their macros. They exist twice, for any
+#   processor and for those with AVX2, see processor.h.
 # May use: libc only. No kernel takes the interpreter lock.
+
+cdef extern from "_core_parts/processor.h" nogil:
+    int vgi_allow_wide(int allowed)
 
 cdef extern from "_core_parts/filter_kernels.h" nogil:
     ctypedef struct vgi_text:
@@ -84,6 +88,11 @@ cdef extern from "_core_parts/filter_kernels.h" nogil:
         VGI_MODULO
     void vgi_lookup(const void *data, int64_t n, int width, const uint64_t *within, const uint64_t *lut,
                     uint64_t *out)
+
+
+def allow_wide_kernels(bint allowed):
+    """Whether loops for this processor are used instead of those for any; tests compare the two."""
+    return bool(vgi_allow_wide(allowed))
 
 
 cdef uint64_t hash_seed = 0

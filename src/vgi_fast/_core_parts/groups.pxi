@@ -59,12 +59,6 @@ cdef extern from *:
     """
     #include <math.h>
     #include <string.h>
-    static inline double vgi_half_double(uint16_t h) {
-        double sign = h & 0x8000 ? -1.0 : 1.0;
-        int exponent = (h >> 10) & 31, mantissa = h & 1023;
-        if (exponent == 31) return mantissa ? NAN : sign * INFINITY;
-        return sign * (exponent ? ldexp(1024 + mantissa, exponent - 25) : ldexp(mantissa, -24));
-    }
     #ifdef __SIZEOF_INT128__
     static inline void vgi_add_wide(uint8_t *at, int64_t v) {
         __int128 sum; memcpy(&sum, at, 16); sum += v; memcpy(at, &sum, 16);
@@ -79,7 +73,6 @@ cdef extern from *:
     #error "this core needs a compiler with 128-bit integers"
     #endif
     """
-    double half_double "vgi_half_double"(uint16_t h) noexcept nogil
     void add_wide "vgi_add_wide"(uint8_t *at, int64_t v) noexcept nogil
     void add_wider "vgi_add_wider"(uint8_t *at, const uint8_t *other) noexcept nogil
     double wide_double "vgi_wide_double"(const uint8_t *at) noexcept nogil
@@ -92,7 +85,7 @@ cdef inline double double_at(int id, const uint8_t *data, int64_t i) noexcept no
     if id == T_FLOAT32:
         return (<const float *> data)[i]
     if id == T_FLOAT16:
-        return half_double((<const uint16_t *> data)[i])
+        return half_value((<const uint16_t *> data)[i])
     if id == T_UINT64:
         return <double> (<const uint64_t *> data)[i]
     return <double> int_at(id, data, i)

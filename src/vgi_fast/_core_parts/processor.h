@@ -24,10 +24,16 @@ VGI_INLINE int vgi_has_wide(void) {
     }
     return vgi_wide;
 }
+
+VGI_INLINE int vgi_allow_wide(int allowed) {
+    vgi_wide = allowed ? -1 : 0;
+    return vgi_has_wide();
+}
 #else
 #define VGI_TWICE 0
 #define VGI_WIDE
 VGI_INLINE int vgi_has_wide(void) { return 0; }
+VGI_INLINE int vgi_allow_wide(int allowed) { return 0; }
 #endif
 
 #endif

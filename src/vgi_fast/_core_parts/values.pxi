@@ -65,9 +65,8 @@ cdef int64_t index_at(int id, const uint8_t *data, int64_t i) noexcept nogil:
     return (<const int64_t *> data)[i]
 
 
-cdef double half_value(uint16_t bits):
-    import struct
-    return struct.unpack("<e", bits.to_bytes(2, "little"))[0]
+cdef extern from "_core_parts/half.h":
+    double half_value "vgi_half"(uint16_t bits) noexcept nogil
 
 
 cdef object fixed_value(DataType t, const uint8_t *at):
