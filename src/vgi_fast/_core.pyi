@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias, final, type_check_only
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 @type_check_only
 class ArrowSchemaExporter(Protocol):
@@ -521,6 +522,7 @@ def serve_replay(
     ``positions`` are the columns to give. Large batches leave as they were received, small ones as one.
     """
 
+@disjoint_base
 class AlikeCalls:
     """Unary calls that bring a batch each, answered without Python code around them, as long as one follows the other.
 
