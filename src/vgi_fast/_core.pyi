@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol, TypeAlias, final, type_check_only
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 @type_check_only
 class ArrowSchemaExporter(Protocol):
@@ -536,13 +537,20 @@ def serve_replay(
     ``positions`` are the columns to give. Large batches leave as they were received, small ones as one.
     """
 
-@final
-class SpoolCalls:
-    """Unary calls that add a batch each, answered without Python code, as long as one follows the other.
+@disjoint_base
+class AlikeCalls:
+    """Unary calls that bring a batch each, answered without Python code around them, as long as one follows the other.
 
     The first of them, of schema ``outer`` and with ``metadata``, was understood in full; the next ones are equal but
     for the batch. ``fixed`` are fields of the record inside.
     """
+
+    def serve(self, input: Input, output: Output, idle_ms: int) -> tuple[RecordBatch | None, bool]:
+        """The first request that is another one, or None at the end; True when none came for so long."""
+
+@final
+class SpoolCalls(AlikeCalls):
+    """Each adds its batch to a spool."""
 
     def __init__(
         self,
@@ -553,8 +561,16 @@ class SpoolCalls:
         schema: Schema,
         reply: bytes,
     ) -> None: ...
-    def serve(self, input: Input, output: Output, idle_ms: int) -> tuple[RecordBatch | None, bool]:
-        """The first request that is another one, or None at the end; True when none came for so long."""
+
+@final
+class HandledCalls(AlikeCalls):
+    """Each is answered by ``handler(digest, batch)`` with a complete stream, or None where it has to be understood
+    first; ``handler.answered()`` or ``handler.unanswered()`` tells whether the answer has left.
+    """
+
+    def __init__(
+        self, outer: Schema, metadata: Mapping[bytes, bytes], fixed: Mapping[str, Any], handler: Any
+    ) -> None: ...
 
 def load_numpy() -> None:
     """Import NumPy now, which the first array would otherwise wait for."""

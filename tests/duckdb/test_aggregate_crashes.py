@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "VGI_EXTENSION_PATH"
 ROWS: Final = 400_000
-WAYS: Final = {"pipe": 12, "pool": 12, "run": 2}
-"""Rounds of the killer after which a worker has certainly answered something, by how it is started."""
+WAYS: Final = ("pipe", "pool", "run")
 EXPECTED_ERRORS: Final = ("EOF", "pipe", "worker", "Worker", "connection", "closed")
 
 WORKER: Final = """
@@ -172,26 +171,22 @@ def workers(folder: Path) -> list[int]:
 
 
 class Killer(threading.Thread):
-    """Kills one worker after the other until it is told to stop."""
+    """Kills one process after the other until it is told to stop, about once for each query."""
 
-    def __init__(self, folder: Path, started: int, seed: int) -> None:
+    def __init__(self, folder: Path, query_s: float, seed: int) -> None:
         super().__init__()
         self._folder = folder
-        self._settled = started
+        self._longest_pause_s = 2 * query_s
         self._random = random.Random(seed)
         self._ended = threading.Event()
         self.kills = 0
 
     def run(self) -> None:
-        rounds: Counter[int] = Counter()
-        while not self._ended.wait(self._random.uniform(0.0, 0.2)):
+        while not self._ended.wait(self._random.uniform(0.0, self._longest_pause_s)):
             running = workers(self._folder)
-            rounds = Counter({pid: rounds[pid] + 1 for pid in running})
-            # Of those that are past their start, or nothing but starts would be hit.
-            chosen = [pid for pid in running if rounds[pid] >= self._settled]
-            if chosen:
+            if running:
                 try:
-                    os.kill(self._random.choice(chosen), signal.SIGKILL)
+                    os.kill(self._random.choice(running), signal.SIGKILL)
                 except ProcessLookupError:
                     continue
                 self.kills += 1
@@ -205,9 +200,10 @@ def run(folder: Path, way: str, kills: int, seed: int, note: Callable[[str, str]
     """Queries in turn, while workers are killed; gives how many were."""
     with attached(folder, way) as connection:
         expected = {name: connection.execute(native).fetchall() for name, (_, native) in QUERIES.items()}
+        began = time.monotonic()
         for name, (query, _) in QUERIES.items():
             assert connection.execute(query).fetchall() == expected[name], name
-        killer = Killer(folder, WAYS[way], seed)
+        killer = Killer(folder, (time.monotonic() - began) / len(QUERIES), seed)
         killer.start()
         try:
             while killer.kills < kills:
@@ -238,8 +234,8 @@ def leftovers(folder: Path) -> list[str]:
     while (running := workers(folder)) and time.monotonic() < deadline:
         time.sleep(0.05)
     MappedStorage(str(folder / "run"), str(folder / "keep")).sweep(-5, 0)
-    kept = ("worker.py", "vgi-fast-run")
-    # A launcher's lock and log stay for the next one.
+    kept = ("worker.py", "vgi-fast-run", "lock")
+    # Locks and the log of a launcher stay for the next one.
     left = [path for path in folder.rglob("*") if path.is_file() and path.name not in kept]
     return [f"process {pid}" for pid in running] + [str(path) for path in left if path.suffix not in (".lock", ".log")]
 

@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from tests.duckdb.conftest import Sql, quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 duckdb = pytest.importorskip("duckdb")
 
@@ -180,7 +183,7 @@ def test_a_truncated_arrow_file(copies: Sql, target: Path) -> None:
     assert copies("SELECT count(*) FROM taken") == [(0,)]
 
 
-def test_several_connections_copy_at_once(copies: Sql, connection: "duckdb.DuckDBPyConnection", target: Path) -> None:
+def test_several_connections_copy_at_once(copies: Sql, connection: "DuckDBPyConnection", target: Path) -> None:
     """Onto the same destination: one of them wins, whole."""
 
     def copy(_: int) -> None:

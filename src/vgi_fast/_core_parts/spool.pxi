@@ -374,38 +374,41 @@ def serve_replay(Input input not None, Output output not None, Schema schema not
         output.send()
 
 
-@cython.final
-cdef class SpoolCalls:
-    """Unary calls that add a batch each, answered without Python code, as long as one follows the other.
+cdef class AlikeCalls:
+    """Unary calls that bring a batch each, answered without Python code around them, as long as one follows the other.
 
     Made of the first of them, which was understood in full: the next ones have to be equal but for the batch.
     """
     cdef Schema outer           # of the requests
     cdef dict metadata          # of the first, without what may differ
-    cdef Schema inner           # of the record inside
-    cdef dict fixed             # values of the record that stay the same
-    cdef SpoolWriter writer
-    cdef Schema schema
-    cdef bytes reply
+    cdef dict fixed             # values of the record inside that stay the same
     cdef Input record           # reads the record inside a request
     cdef Input stream           # reads the batch inside the record
 
-    def __init__(self, Schema outer not None, dict metadata not None, fixed, SpoolWriter writer not None,
-                 Schema schema not None, bytes reply not None):
+    cdef int expect(self, Schema outer, dict metadata, fixed) except -1:
         if len(outer.fields) != 1 or outer.plan[0].layout != L_VAR32:
             raise ProtocolError("expected one binary column")
         self.outer = outer
         self.metadata = stable_metadata(metadata)
         self.fixed = dict(fixed)
-        self.writer = writer
-        self.schema = schema
-        self.reply = reply
         self.record = Input(b"")
         self.stream = Input(b"")
+        return 0
+
+    cdef bytes reply_to(self, const uint8_t *data, size_t size):
+        """The answer to the batch in ``stream``; None, with nothing done, where it has to be understood first."""
+        raise NotImplementedError
+
+    cdef int answered(self) except -1:
+        return 0
+
+    cdef int unanswered(self) except -1:
+        return 0
 
     def serve(self, Input input not None, Output output not None, int idle_ms):
         """(request, idle): the first request that is another one, None at the end, when none came for so long."""
         cdef RecordBatch request
+        cdef bytes reply
         while True:
             if not input.wait(idle_ms):
                 return None, True
@@ -417,19 +420,24 @@ cdef class SpoolCalls:
             if request is None:
                 return None, False
             try:
-                taken = self.take(request)
+                reply = self.take(request)
             except Exception:
-                taken = False       # whoever takes it next says what is wrong
-            if not taken:
+                reply = None        # whoever takes it next says what is wrong
+            if reply is None:
                 return request, False
             if input.leases:
                 request = None
                 give_back_unused(input)
-            output.raw(self.reply)
-            output.send()
+            try:
+                output.raw(reply)
+                output.send()
+            except BaseException:
+                self.unanswered()
+                raise
+            self.answered()
 
-    cdef bint take(self, RecordBatch request) except -1:
-        """False, with nothing done, for any other request."""
+    cdef bytes take(self, RecordBatch request):
+        """None, with nothing done, for any other request."""
         cdef Node *n
         cdef const int32_t *offsets
         cdef RecordBatch row
@@ -439,36 +447,83 @@ cdef class SpoolCalls:
         cdef Field f
         if request.schema is not self.outer or request.length != 1 \
                 or not same_metadata(request.metadata_, self.metadata):
-            return False
+            return None
         n = request.nodes.at
         if n.null_count:
-            return False
+            return None
         offsets = <const int32_t *> n.buf[1] + n.offset
         position(self.record, request.nodes, n.buf[2] + offsets[0], offsets[1] - offsets[0])
         inner = self.record.read_schema()
         if inner is None:
-            return False
+            return None
         row = self.record.take_batch()
         if row is None or row.length != 1 or self.record.take_batch() is not None:
-            return False
+            return None
         for i in range(len(inner.fields)):
             f = <Field> inner.fields[i]
             if f.name == "input_batch":
                 place = i
             elif f.name == "batch_index":
                 if row.nodes.at[inner.tops[i]].null_count != 1:
-                    return False
+                    return None
             elif f.name in self.fixed:
                 if value_at(f.type, inner.plan + inner.tops[i], row.nodes.at + inner.tops[i], 0) != self.fixed[f.name]:
-                    return False
+                    return None
         if place < 0 or inner.plan[inner.tops[place]].layout != L_VAR32:
-            return False
+            return None
         n = row.nodes.at + inner.tops[place]
         if n.null_count:
-            return False
+            return None
         offsets = <const int32_t *> n.buf[1] + n.offset
         position(self.stream, request.nodes, n.buf[2] + offsets[0], offsets[1] - offsets[0])
-        return self.writer.add(self.stream, n.buf[2] + offsets[0], offsets[1] - offsets[0], self.schema, -1)
+        return self.reply_to(n.buf[2] + offsets[0], offsets[1] - offsets[0])
+
+
+@cython.final
+cdef class SpoolCalls(AlikeCalls):
+    """Each adds its batch to a spool."""
+    cdef SpoolWriter writer
+    cdef Schema schema
+    cdef bytes reply
+
+    def __init__(self, Schema outer not None, dict metadata not None, fixed, SpoolWriter writer not None,
+                 Schema schema not None, bytes reply not None):
+        self.expect(outer, metadata, fixed)
+        self.writer = writer
+        self.schema = schema
+        self.reply = reply
+
+    cdef bytes reply_to(self, const uint8_t *data, size_t size):
+        return self.reply if self.writer.add(self.stream, data, size, self.schema, -1) else None
+
+
+@cython.final
+cdef class HandledCalls(AlikeCalls):
+    """Each is answered by ``handler(digest, batch)`` with a complete stream; it is told whether that has left."""
+    cdef object handler
+
+    def __init__(self, Schema outer not None, dict metadata not None, fixed, handler):
+        self.expect(outer, metadata, fixed)
+        self.handler = handler
+
+    cdef bytes reply_to(self, const uint8_t *data, size_t size):
+        cdef uint64_t found[2]
+        cdef RecordBatch batch
+        if self.stream.read_schema() is None:
+            return None
+        batch = self.stream.take_batch()
+        if batch is None:
+            return None
+        digest(data, size, found)
+        return self.handler(PyBytes_FromStringAndSize(<const char *> found, 16), batch)
+
+    cdef int answered(self) except -1:
+        self.handler.answered()
+        return 0
+
+    cdef int unanswered(self) except -1:
+        self.handler.unanswered()
+        return 0
 
 
 cdef int position(Input source, Nodes owner, const uint8_t *data, size_t size) except -1:

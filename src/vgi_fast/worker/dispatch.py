@@ -24,7 +24,7 @@ from vgi_fast.worker.log import Log
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vgi_fast._core import SpoolCalls
+    from vgi_fast._core import AlikeCalls
     from vgi_fast.catalog.interface import CatalogInterface
     from vgi_fast.catalog.registry import Registry
     from vgi_fast.functions.context import CallerIdentity
@@ -258,7 +258,7 @@ class Session:
         """Of a table-in-out function, between its two phases."""
         self.execution: Execution | None = None
         """Of a table-buffering function, while this connection fills it."""
-        self.calls: SpoolCalls | None = None
+        self.calls: AlikeCalls | None = None
         """What takes the next calls, if they are like the one before."""
         self.request: tuple[Schema, dict[bytes, bytes]] | None = None
         """Schema and metadata of the one being answered; its memory may be somebody else's by then."""
@@ -363,11 +363,11 @@ class Session:
             versions.check_protocol_version(metadata.get(keys.PROTOCOL_VERSION), generation)
             call = Call(self, method, metadata, generation)
             in_place = self.service.record_handlers.get(name)
+            self.request = (batch.schema, metadata)
             if in_place is not None:
                 answer = in_place(call, _record(method, batch))
             else:
                 row = _parameters(method, batch)
-                self.request = (batch.schema, metadata)
                 del batch
                 self.input.release()
                 handler = self.service.handlers.get(name)

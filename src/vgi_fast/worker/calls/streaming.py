@@ -14,7 +14,15 @@ import threading
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from vgi_fast._core import Groups, RecordBatch, cell_digest, encode_stream, partition_key, partition_starts
+from vgi_fast._core import (
+    Groups,
+    HandledCalls,
+    RecordBatch,
+    cell_digest,
+    encode_stream,
+    partition_key,
+    partition_starts,
+)
 from vgi_fast.errors import DefinitionError, ProtocolError, RowCountMismatchError, StorageError
 from vgi_fast.functions.aggregate_engines import ReductionEngine
 from vgi_fast.functions.arguments import decode_arguments
@@ -29,6 +37,8 @@ from vgi_fast.worker.dispatch import Reply, result_batch
 from vgi_fast.worker.executions import new_execution_id
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vgi_fast.functions.aggregate import AggregateSpec
     from vgi_fast.functions.aggregate_context import Aggregation
     from vgi_fast.storage.writers import Writer
@@ -78,55 +88,71 @@ class RecordSession:
         self.states.publish(groups, _NO_DIGEST)
         self.states.answered()
 
-    def apply(self, call: Call, run: Aggregation, fields: Fields) -> tuple[Array, int]:
-        if not self.states.exists():
-            raise _unknown(call)
+    def apply(self, run: Aggregation, digest: bytes, batch: RecordBatch, answer: Callable[[Array, int], Any]) -> Any:
+        """What ``answer`` makes of the result column; all that can fail does so before the record changes.
+
+        None where there is no such session. ``states`` wait to be told whether the client got it.
+        """
         groups = self._groups()
-        digest = cell_digest(fields.record, fields.need("input_batch"))
         first_time = self.states.load(groups, digest)
         record = groups.records_view()
         if not record[0]:
-            raise _unknown(call)
+            return None
         partition_keys, order_keys = _COUNTS.unpack_from(record, 8)
-        batch = _shaped(run, partition_keys + order_keys, fields.batch("input_batch"))
+        keys = partition_keys + order_keys
+        if not run.fits(batch.schema.types[keys:]):
+            batch = _shaped(run, keys, batch)
         half = self._half
+        before = bytes(record[16 : 16 + half] if first_time else record[16 + half : 16 + 2 * half])
+        column, after = self._applied(before, batch, partition_keys, keys)
+        made = answer(column, batch.num_rows)
         if first_time:
-            record[16 + half : 16 + 2 * half] = record[16 : 16 + half]
-        before = bytes(record[16 + half : 16 + 2 * half])
-        column, after = self._applied(before, batch, partition_keys, partition_keys + order_keys)
+            record[16 + half : 16 + 2 * half] = before
         record[16 : 16 + half] = after
-        call.pledge = Published(self.states)
         self.states.publish(groups, digest)
-        return column, batch.num_rows
+        return made
 
     def _applied(self, before: bytes, batch: RecordBatch, keys: int, column: int) -> tuple[Array, bytes]:
         engine = self._engine
         state: bytes | None = before[: engine.stride]
         if batch.num_rows == 0:
             return engine.running(batch, column, b"", None)[0], before
-        if before[0] == 0 or before[engine.stride :] != _key(batch, keys, 0):
+        key = _key(batch, keys, 0)
+        if before[0] == 0 or before[engine.stride :] != key:
             state = None
-        results, after = engine.running(batch, column, partition_starts(batch, keys), state)
-        return results, after + _key(batch, keys, batch.num_rows - 1)
+        starts = partition_starts(batch, keys)
+        results, after = engine.running(batch, column, starts, state)
+        return results, after + (_key(batch, keys, batch.num_rows - 1) if b"\1" in starts else key)
 
 
 def _key(batch: RecordBatch, keys: int, row: int) -> bytes:
     return blake2b(partition_key(batch, keys, row), digest_size=_KEY_BYTES).digest()
 
 
-class Published:
-    """A chunk that is part of the stored record and whose result is on its way."""
+class Chunks:
+    """Answers chunks of one record session over one connection. Those that follow the first come from the core."""
 
-    __slots__ = ("_states",)
+    __slots__ = ("_call", "_run", "_session")
 
-    def __init__(self, states: GroupRecords) -> None:
-        self._states = states
+    def __init__(self, call: Call, run: Aggregation, session: RecordSession) -> None:
+        self._call = call
+        self._run = run
+        self._session = session
+
+    def __call__(self, digest: bytes, batch: RecordBatch) -> bytes | None:
+        if not self._session.states.exists():
+            return None
+        answer: bytes | None = self._session.apply(self._run, digest, batch, self._stream)
+        return answer
+
+    def _stream(self, column: Array, rows: int) -> bytes:
+        return _stream(self._call, self._run, column, rows)
 
     def answered(self) -> None:
-        self._states.answered()
+        self._session.states.answered()
 
     def unanswered(self) -> None:
-        self._states.unanswered()
+        self._session.states.unanswered()
 
 
 def _record_session(run: Aggregation) -> RecordSession | None:
@@ -216,17 +242,30 @@ def chunk(call: Call, record: RecordBatch) -> bytes | Reply:
     fields = Fields(record)
     run = run_of(call, fields)
     kept = _record_session(run)
-    column, rows = _by_hooks(call, run, fields) if kept is None else kept.apply(call, run, fields)
+    if kept is None:
+        column, rows = _by_hooks(call, run, fields)
+        if call.session.output.open:  # something was logged
+            assert run.output_type is not None
+            return _response(call, run, column.cast(run.output_type), rows)
+        return Reply.of_stream(_stream(call, run, column, rows))
+    chunks = Chunks(call, run, kept)
+    call.pledge = chunks
+    stream = chunks(cell_digest(record, fields.need("input_batch")), fields.batch("input_batch"))
+    if stream is None:
+        raise _unknown(call)
+    if not call.service.log.calls and call.session.request is not None:
+        fixed = {name: fields[name] for name in fields.at if name != "input_batch"}
+        call.session.calls = HandledCalls(*call.session.request, fixed, chunks)
+    return Reply.of_stream(stream)
+
+
+def _stream(call: Call, run: Aggregation, column: Array, rows: int) -> bytes:
+    """The complete answer."""
     assert run.output_type is not None
     column = column.cast(run.output_type)
-    if (
-        rows >= _LEAST_ROWS
-        and run.output_type.kind in _PLAIN
-        and not column.null_count
-        and not call.session.output.open
-    ):
-        return Reply.of_stream(_patched(call, run, column, rows))
-    return _response(call, run, column, rows)
+    if rows >= _LEAST_ROWS and run.output_type.kind in _PLAIN and not column.null_count:
+        return _patched(call, run, column, rows)
+    return encode_stream(call.method.result, [result_batch(call.method, _response(call, run, column, rows))])
 
 
 def _response(call: Call, run: Aggregation, column: Array, rows: int) -> bytes:
