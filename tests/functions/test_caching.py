@@ -148,7 +148,8 @@ def test_everything_can_be_read_back(given: CacheControl) -> None:
     assert int(read.get("ttl", 0)) == min(given.get("ttl", 0), MAX_SECONDS)
     assert read.get("etag") == given.get("etag")
     if "last_modified" in given:
-        assert datetime.fromisoformat(read["last_modified"]) == given["last_modified"]
+        # Local times that a clock shows twice or never are equal to nothing in another zone.
+        assert datetime.fromisoformat(read["last_modified"]) == given["last_modified"].astimezone(UTC)
 
 
 def test_an_end_is_a_duration_from_the_call_on(demo: Worker, peer: Connect) -> None:
@@ -220,8 +221,6 @@ def test_nothing_is_said_beside_rows_that_are_gone(demo: Worker, peer: Connect) 
     answer = peer(demo).table("filtered", pushdown_filters=filter_blob([node], pa.table({"k": [5]})))
     assert answer.rows() == {"n": [9, 8]}
     assert control(answer) == [
-        {},
-        {},
         {},
         {"ttl": "300", "scope": "catalog", "etag": "x", "revalidatable": "1", "stale_if_error": "5"},
         {},
