@@ -36,10 +36,9 @@ from vgi_fast.errors import (
     VersionError,
     VgiError,
 )
-from vgi_fast.functions.aggregate import AggregateFunction
-from vgi_fast.functions.aggregate_context import AggregateBindParams, AggregateParams, WindowPartition
-from vgi_fast.functions.aggregate_declared import aggregate
-from vgi_fast.functions.buffering import BufferingParams, TableBufferingFunction, table_buffering
+from vgi_fast.functions.aggregates.context import AggregateBindParams, AggregateParams, WindowPartition
+from vgi_fast.functions.aggregates.declaration import AggregateFunction
+from vgi_fast.functions.aggregates.declared import aggregate
 from vgi_fast.functions.caching import CacheControl
 from vgi_fast.functions.context import (
     Arguments,
@@ -58,10 +57,8 @@ from vgi_fast.functions.context import (
     TableCardinality,
     WriteOptions,
 )
-from vgi_fast.functions.copying import CopyFromFunction, CopyToFunction, copy_from, copy_to, replacing
 from vgi_fast.functions.emission import Emit
-from vgi_fast.functions.filters import Bounds, PushdownFilters
-from vgi_fast.functions.inout import TableInOutFunction, TableInOutGenerator, table_in_out
+from vgi_fast.functions.filters.nodes import Bounds, PushdownFilters
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -82,6 +79,10 @@ from vgi_fast.functions.markers import (
     Utf8,
 )
 from vgi_fast.functions.output import ExchangeCollector, OutputCollector, RowsOf
+from vgi_fast.functions.over_tables.buffering import BufferingParams, TableBufferingFunction, table_buffering
+from vgi_fast.functions.over_tables.copying import CopyFromFunction, CopyToFunction, copy_from, copy_to, replacing
+from vgi_fast.functions.over_tables.inout import TableInOutFunction, TableInOutGenerator, table_in_out
+from vgi_fast.functions.over_tables.row_transform import RowTransformFunction, row_transform
 from vgi_fast.functions.parameters import (
     AnyArrow,
     AnyArrowValue,
@@ -96,7 +97,6 @@ from vgi_fast.functions.parameters import (
     TableInput,
 )
 from vgi_fast.functions.partitions import partition_field, row_id_field
-from vgi_fast.functions.row_transform import RowTransformFunction, row_transform
 from vgi_fast.functions.scalar import ScalarFunction, scalar
 from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample

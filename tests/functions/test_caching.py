@@ -147,9 +147,10 @@ def test_everything_can_be_read_back(given: CacheControl) -> None:
     assert read["scope"] == given.get("scope", "catalog")
     assert int(read.get("ttl", 0)) == min(given.get("ttl", 0), MAX_SECONDS)
     assert read.get("etag") == given.get("etag")
-    if "last_modified" in given:
+    if (moment := given.get("last_modified")) is not None:
+        assert isinstance(moment, datetime)
         # Local times that a clock shows twice or never are equal to nothing in another zone.
-        assert datetime.fromisoformat(read["last_modified"]) == given["last_modified"].astimezone(UTC)
+        assert datetime.fromisoformat(read["last_modified"]) == moment.astimezone(UTC)
 
 
 def test_an_end_is_a_duration_from_the_call_on(demo: Worker, peer: Connect) -> None:

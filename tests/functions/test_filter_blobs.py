@@ -10,9 +10,9 @@ import pytest
 from tests.functions.filter_cases import filter_blob, keys_blob
 from vgi_fast import RecordBatch, Schema
 from vgi_fast.errors import FilterDeserializationError, FilterError, FilterVersionError, TypeMismatchError
-from vgi_fast.functions.filter_decoding import decode_filters
-from vgi_fast.functions.filter_plan import StreamFilters, bind_filters
-from vgi_fast.functions.filters import Bounds, ConstantFilter, PushdownFilters
+from vgi_fast.functions.filters.decoding import decode_filters
+from vgi_fast.functions.filters.nodes import Bounds, ConstantFilter, PushdownFilters
+from vgi_fast.functions.filters.plan import StreamFilters, bind_filters
 
 
 def named(column: str, kind: str, **more: Any) -> dict[str, Any]:

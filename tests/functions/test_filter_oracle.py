@@ -10,8 +10,8 @@ import pytest
 
 from tests.functions.filter_cases import KINDS, make_cases
 from vgi_fast import RecordBatch
-from vgi_fast.functions.filter_decoding import decode_filters
-from vgi_fast.functions.filter_plan import bind_filters
+from vgi_fast.functions.filters.decoding import decode_filters
+from vgi_fast.functions.filters.plan import bind_filters
 
 duckdb = pytest.importorskip("duckdb")
 

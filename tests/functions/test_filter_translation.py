@@ -6,8 +6,8 @@ import pytest
 
 from tests.functions.filter_cases import KINDS, filter_blob, make_cases
 from vgi_fast import RecordBatch
-from vgi_fast.functions.filter_decoding import decode_filters
-from vgi_fast.functions.filter_plan import bind_filters
+from vgi_fast.functions.filters.decoding import decode_filters
+from vgi_fast.functions.filters.plan import bind_filters
 
 EXACT = ["int8", "uint64", "bool", "float64", "decimal(18,3)", "utf8", "binary", "utf8_view", "time64[us]"]
 

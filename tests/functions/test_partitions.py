@@ -12,8 +12,8 @@ from tests.functions.filter_cases import filter_blob
 from vgi_fast import DefinitionError, Emit, RecordBatch, Worker, partition_field
 from vgi_fast.errors import ArgumentError
 from vgi_fast.functions.emission import Emission
-from vgi_fast.functions.filter_decoding import decode_filters
-from vgi_fast.functions.filter_plan import StreamFilters
+from vgi_fast.functions.filters.decoding import decode_filters
+from vgi_fast.functions.filters.plan import StreamFilters
 from vgi_fast.functions.partitions import PartitionTagger
 from vgi_fast.wire import keys
 from vgi_fast.wire.arrow import Schema, decode_stream

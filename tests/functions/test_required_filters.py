@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from vgi_fast import DefinitionError, Schema
-from vgi_fast.functions.required_filters import required_filters
+from vgi_fast.functions.filters.required import required_filters
 
 COLUMNS = Schema.parse("ticker: utf8, s: struct<a: int64, m: struct<leaf: utf8>>, n: int64")
 

@@ -21,8 +21,8 @@ import pyarrow as pa
 from tests.functions.filter_cases import KINDS, filter_blob, make_cases
 from vgi_fast import RecordBatch
 from vgi_fast.errors import VgiError
-from vgi_fast.functions.filter_decoding import decode_filters
-from vgi_fast.functions.filter_plan import StreamFilters, bind_filters
+from vgi_fast.functions.filters.decoding import decode_filters
+from vgi_fast.functions.filters.plan import StreamFilters, bind_filters
 
 _SCALARS: Final[list[Any]] = [None, True, -1, 0, 1, 2, 2**40, 2**70, 1.5, "", "v", "s", "eq", "and", "constant", [], {}]
 _TYPES: Final = [

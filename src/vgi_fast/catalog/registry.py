@@ -8,17 +8,11 @@ from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import CatalogInterface
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import (
-    aggregate,
-    aggregate_declared,
-    buffering,
-    copying,
-    inout,
-    row_transform,
-    scalar,
-    table,
-)
+from vgi_fast.functions import scalar, table
+from vgi_fast.functions.aggregates import declaration as aggregate
+from vgi_fast.functions.aggregates import declared as aggregate_declared
 from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
+from vgi_fast.functions.over_tables import buffering, copying, inout, row_transform
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:

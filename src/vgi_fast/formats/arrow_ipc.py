@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from vgi_fast.errors import ArgumentError
-from vgi_fast.functions.copying import copy_from, copy_to, replacing
+from vgi_fast.functions.over_tables.copying import copy_from, copy_to, replacing
 from vgi_fast.functions.parameters import Arg
 from vgi_fast.wire.arrow import RecordBatch, Schema
 

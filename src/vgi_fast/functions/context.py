@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vgi_fast.functions.arguments import GivenArguments
-    from vgi_fast.functions.filters import CurrentFilters, PushdownFilters
+    from vgi_fast.functions.filters.nodes import CurrentFilters, PushdownFilters
     from vgi_fast.storage import BoundStorage, TransactionStorage
     from vgi_fast.wire.arrow import DataType, Schema
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vgi_fast.functions.caching import CacheControl
-    from vgi_fast.functions.filters import CurrentFilters
+    from vgi_fast.functions.filters.nodes import CurrentFilters
     from vgi_fast.functions.partitions import PartitionTagger
     from vgi_fast.wire.arrow import RecordBatch
 

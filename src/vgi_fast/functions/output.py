@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from vgi_fast.functions.caching import CacheControl, StreamCache
     from vgi_fast.functions.context import ClientLog
     from vgi_fast.functions.emission import Emission
-    from vgi_fast.functions.filters import CurrentFilters
-    from vgi_fast.functions.inout_calls import InOutShaper
+    from vgi_fast.functions.filters.nodes import CurrentFilters
+    from vgi_fast.functions.over_tables.inout_calls import InOutShaper
     from vgi_fast.wire.arrow import RecordBatch, Schema
 
     Metadata = dict[bytes, bytes] | None

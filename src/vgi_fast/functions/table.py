@@ -339,7 +339,7 @@ def advertised_functions(names: list[str]) -> list[str]:
     """
     if not names:
         return []
-    from vgi_fast.functions.expression_engine import engine_is_installed
+    from vgi_fast.functions.filters.expression_engine import engine_is_installed
 
     return names if engine_is_installed() else []
 

@@ -24,7 +24,7 @@ from vgi_fast.functions import annotations as ann
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emit
-from vgi_fast.functions.filters import NO_FILTERS
+from vgi_fast.functions.filters.nodes import NO_FILTERS
 from vgi_fast.functions.output import GeneratorProducer
 from vgi_fast.functions.signature import BY_KEYWORD, NAMED, Parameter, Signature, Slot
 from vgi_fast.functions.spec import FunctionOptions, FunctionSpec
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.functions.caching import CacheControl
     from vgi_fast.functions.context import BindParams, ProcessParams
-    from vgi_fast.functions.filters import PushdownFilters
+    from vgi_fast.functions.filters.nodes import PushdownFilters
     from vgi_fast.functions.output import Producer
     from vgi_fast.functions.statistics import ColumnStatisticsInput
     from vgi_fast.wire.arrow import Schema

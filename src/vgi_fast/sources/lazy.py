@@ -6,7 +6,7 @@ import datetime as dt
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.functions import filters as fl
+from vgi_fast.functions.filters import nodes as fl
 from vgi_fast.sources.base import BATCH_ROWS, SourceDefaults
 from vgi_fast.sources.memory import arrow_table
 from vgi_fast.sources.types import storable

@@ -13,8 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import ProtocolError
-from vgi_fast.functions.aggregate import AggregateSpec
-from vgi_fast.functions.aggregate_context import NAME_BYTES, Aggregation
+from vgi_fast.functions.aggregates.context import NAME_BYTES, Aggregation
+from vgi_fast.functions.aggregates.declaration import AggregateSpec
 from vgi_fast.functions.arguments import bind_arguments, decode_arguments
 from vgi_fast.functions.secrets import decode_settings
 from vgi_fast.storage import default_storage

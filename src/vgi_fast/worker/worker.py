@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, is_object, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
-from vgi_fast.functions.aggregate_declared import AggregateRegistrar
-from vgi_fast.functions.buffering import buffering_spec
+from vgi_fast.functions.aggregates.declared import AggregateRegistrar
 from vgi_fast.functions.compiled import spec_from_kernel, spec_from_ufunc
-from vgi_fast.functions.copying import copy_from_spec, copy_to_spec
-from vgi_fast.functions.inout import in_out_spec
-from vgi_fast.functions.row_transform import row_transform_spec
+from vgi_fast.functions.over_tables.buffering import buffering_spec
+from vgi_fast.functions.over_tables.copying import copy_from_spec, copy_to_spec
+from vgi_fast.functions.over_tables.inout import in_out_spec
+from vgi_fast.functions.over_tables.row_transform import row_transform_spec
 from vgi_fast.functions.scalar import scalar_spec
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from vgi_fast.catalog.interface import CatalogInterface
     from vgi_fast.catalog.specs import SecretType, SettingSpec
-    from vgi_fast.functions.buffering import BufferingOptions
-    from vgi_fast.functions.inout import InOutOptions
+    from vgi_fast.functions.over_tables.buffering import BufferingOptions
+    from vgi_fast.functions.over_tables.inout import InOutOptions
     from vgi_fast.functions.scalar import ScalarOptions
     from vgi_fast.functions.spec import FunctionSpec
     from vgi_fast.functions.table import TableOptions

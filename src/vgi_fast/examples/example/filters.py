@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from vgi_fast import Arg, Field, ProcessParams, PushdownFilters, table
-from vgi_fast.functions import filters as fl
+from vgi_fast.functions.filters import nodes as fl
 from vgi_fast.wire import keys
 
 if TYPE_CHECKING:

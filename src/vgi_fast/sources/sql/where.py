@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID as Uuid
 
-from vgi_fast.functions import filters as fl
+from vgi_fast.functions.filters import nodes as fl
 from vgi_fast.sources.sql.plan import DOUBLE, PADDED, PLAIN, TEXT, UUID
 from vgi_fast.wire.arrow import type_named
 

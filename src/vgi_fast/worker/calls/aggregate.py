@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from vgi_fast._core import RecordBatch, Schema, cell, cell_digest, cells, decode_stream, encode_stream, nested
 from vgi_fast.errors import ArgumentError, ProtocolError, RowCountMismatchError, StorageError
-from vgi_fast.functions.aggregate_context import AggregateArguments, AggregateBindParams, WindowPartition
-from vgi_fast.functions.aggregate_engines import ReductionEngine, frame_pairs
+from vgi_fast.functions.aggregates.context import AggregateArguments, AggregateBindParams, WindowPartition
+from vgi_fast.functions.aggregates.engines import ReductionEngine, frame_pairs
 from vgi_fast.functions.arguments import bind_arguments, decode_arguments
 from vgi_fast.functions.overloads import resolve
 from vgi_fast.storage import default_storage, execution_scope, pack_int_key
@@ -24,8 +24,8 @@ from vgi_fast.worker.executions import new_execution_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vgi_fast.functions.aggregate import AggregateSpec
-    from vgi_fast.functions.aggregate_context import Aggregation
+    from vgi_fast.functions.aggregates.context import Aggregation
+    from vgi_fast.functions.aggregates.declaration import AggregateSpec
     from vgi_fast.wire.records import Record
     from vgi_fast.worker.dispatch import Call
 

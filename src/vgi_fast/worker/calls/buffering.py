@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast._core import SpoolCalls, decode_stream, serve_replay
 from vgi_fast.errors import ProtocolError, StorageError
-from vgi_fast.functions.buffering import BufferingParams, BufferingSpec
 from vgi_fast.functions.context import GlobalInitResponse
-from vgi_fast.functions.copying import CopyToSpec
+from vgi_fast.functions.over_tables.buffering import BufferingParams, BufferingSpec
+from vgi_fast.functions.over_tables.copying import CopyToSpec
 from vgi_fast.wire import records
 from vgi_fast.worker.calls.stream import end_output, quietly, send_header, serve_producer_stream, stream_params
 from vgi_fast.worker.dispatch import Reply

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vgi_fast.catalog import encode
-from vgi_fast.functions.copying import CopyFromSpec, CopyToSpec
+from vgi_fast.functions.over_tables.copying import CopyFromSpec, CopyToSpec
 from vgi_fast.functions.signature import NAMED
 from vgi_fast.wire import records
 from vgi_fast.wire.arrow import Field, Schema

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from vgi_fast._core import serve_exchange
 from vgi_fast.errors import ProtocolError
-from vgi_fast.functions.inout import TableInOutSpec
-from vgi_fast.functions.row_transform import RowTransformSpec
+from vgi_fast.functions.over_tables.inout import TableInOutSpec
+from vgi_fast.functions.over_tables.row_transform import RowTransformSpec
 from vgi_fast.worker.calls import pushdown
 from vgi_fast.worker.calls.stream import (
     end_output,
@@ -23,8 +23,8 @@ from vgi_fast.worker.calls.stream import (
 
 if TYPE_CHECKING:
     from vgi_fast.functions.context import ProcessParams
-    from vgi_fast.functions.inout_calls import InOutCall
     from vgi_fast.functions.invocation import Invocation
+    from vgi_fast.functions.over_tables.inout_calls import InOutCall
     from vgi_fast.worker.calls.stream import Phased
     from vgi_fast.worker.dispatch import Call
 

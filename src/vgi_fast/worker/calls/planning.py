@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vgi_fast.functions.context import BindParams, ExecutionParams
-from vgi_fast.functions.inout import TableInOutSpec
+from vgi_fast.functions.over_tables.inout import TableInOutSpec
 from vgi_fast.functions.statistics import encoded
 from vgi_fast.functions.table import TableSpec
 from vgi_fast.wire import records

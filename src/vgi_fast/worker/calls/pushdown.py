@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from vgi_fast._core import RecordBatch, Schema, decode_row, encode_row
 from vgi_fast.errors import ProtocolError
 from vgi_fast.functions.context import GlobalInitResponse, OrderHint, SampleHint
-from vgi_fast.functions.filters import NO_FILTERS
+from vgi_fast.functions.filters.nodes import NO_FILTERS
 from vgi_fast.wire import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from vgi_fast.functions.context import ProcessParams
-    from vgi_fast.functions.filters import PushdownFilters
+    from vgi_fast.functions.filters.nodes import PushdownFilters
     from vgi_fast.functions.table import TableSpec
 
     Note = Callable[[Mapping[bytes, bytes]], object]
@@ -68,8 +68,8 @@ def _take_filters(
     params: ProcessParams[Any], blob: bytes | None, join_keys: list[bytes | None] | None, applies: bool
 ) -> None:
     # Imported when first needed: a worker without such functions starts faster.
-    from vgi_fast.functions.filter_decoding import decode_filters
-    from vgi_fast.functions.filter_plan import StreamFilters
+    from vgi_fast.functions.filters.decoding import decode_filters
+    from vgi_fast.functions.filters.plan import StreamFilters
 
     static: PushdownFilters = decode_filters(blob, join_keys)
     if applies:

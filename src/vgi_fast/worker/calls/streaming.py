@@ -24,7 +24,7 @@ from vgi_fast._core import (
     partition_starts,
 )
 from vgi_fast.errors import DefinitionError, ProtocolError, RowCountMismatchError, StorageError
-from vgi_fast.functions.aggregate_engines import ReductionEngine
+from vgi_fast.functions.aggregates.engines import ReductionEngine
 from vgi_fast.functions.arguments import decode_arguments
 from vgi_fast.functions.overloads import resolve
 from vgi_fast.storage import execution_scope, pack_int_key
@@ -39,8 +39,8 @@ from vgi_fast.worker.executions import new_execution_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vgi_fast.functions.aggregate import AggregateSpec
-    from vgi_fast.functions.aggregate_context import Aggregation
+    from vgi_fast.functions.aggregates.context import Aggregation
+    from vgi_fast.functions.aggregates.declaration import AggregateSpec
     from vgi_fast.storage.writers import Writer
     from vgi_fast.worker.calls.aggregate import Handler
     from vgi_fast.worker.dispatch import Call

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.functions import filters as fl
+from vgi_fast.functions.filters import nodes as fl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

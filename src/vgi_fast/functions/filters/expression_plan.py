@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import FilterError, VgiError
-from vgi_fast.functions import expressions as ex
-from vgi_fast.functions.filter_ranges import STRINGS, comparisons, storage
+from vgi_fast.functions.filters import expressions as ex
+from vgi_fast.functions.filters.ranges import STRINGS, comparisons, storage
 from vgi_fast.wire import keys
 
 if TYPE_CHECKING:
-    from vgi_fast.functions.filter_ranges import Path, Spec
-    from vgi_fast.functions.filters import Constant, ExpressionFilter
+    from vgi_fast.functions.filters.nodes import Constant, ExpressionFilter
+    from vgi_fast.functions.filters.ranges import Path, Spec
     from vgi_fast.wire.arrow import DataType, Field
 
 __all__ = ["expression_step"]
@@ -34,7 +34,7 @@ def expression_step(node: ExpressionFilter, path: Path, field: Field) -> Spec:
     try:
         return _step(node.expression, path, field)
     except (_NotNative, VgiError):
-        from vgi_fast.functions.expression_engine import EngineFilter
+        from vgi_fast.functions.filters.expression_engine import EngineFilter
 
         if len(path) > 1:
             raise FilterError(f"an expression over a member of column '{node.column_name}'") from None

@@ -27,8 +27,8 @@ from vgi_fast.functions.caching import CacheControl, StreamCache
 from vgi_fast.functions.classes import ClassSpec, FunctionClass, TArgs, TState, class_spec
 from vgi_fast.functions.context import BindResponse, GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emission
-from vgi_fast.functions.inout_calls import Arguments, ClassCall, ConsumingCall, FunctionCall, InOutShaper
 from vgi_fast.functions.output import ExchangeCollector, GeneratorProducer, NonEmptyProducer
+from vgi_fast.functions.over_tables.inout_calls import Arguments, ClassCall, ConsumingCall, FunctionCall, InOutShaper
 from vgi_fast.functions.signature_reading import read_table
 from vgi_fast.functions.spec import BindOutcome, FunctionOptions, attach_spec, docs_reader
 from vgi_fast.functions.table import table_schema
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from vgi_fast.functions.caching import Declared
     from vgi_fast.functions.context import BindParams, InitParams, ProcessParams
-    from vgi_fast.functions.inout_calls import InOutCall
     from vgi_fast.functions.output import Producer
+    from vgi_fast.functions.over_tables.inout_calls import InOutCall
 
     F = TypeVar("F", bound=Callable[..., Any])
 

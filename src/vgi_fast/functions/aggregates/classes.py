@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from vgi_fast.errors import DefinitionError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions import meta
-from vgi_fast.functions.aggregate import AggregateFunction, AggregateSpec, plain_hook, taken_names
+from vgi_fast.functions.aggregates.declaration import AggregateFunction, AggregateSpec, plain_hook, taken_names
 from vgi_fast.functions.annotations import Annotation
 from vgi_fast.functions.scalar import is_hook
 from vgi_fast.functions.signature import BY_POSITION, COLUMN, SPREAD, Parameter, Signature, Slot

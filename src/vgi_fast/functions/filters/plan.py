@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import FilterError, VgiError
-from vgi_fast.functions import filters as fl
-from vgi_fast.functions.expression_plan import expression_step
-from vgi_fast.functions.filter_decoding import decode_dynamic
-from vgi_fast.functions.filter_ranges import comparisons, key_array, storage
+from vgi_fast.functions.filters import nodes as fl
+from vgi_fast.functions.filters.decoding import decode_dynamic
+from vgi_fast.functions.filters.expression_plan import expression_step
+from vgi_fast.functions.filters.ranges import comparisons, key_array, storage
 from vgi_fast.wire import keys
 from vgi_fast.wire.arrow import Field, FilterPlan, KeySet, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vgi_fast.functions.filter_ranges import Path, Spec, Test
+    from vgi_fast.functions.filters.ranges import Path, Spec, Test
     from vgi_fast.wire.arrow import RecordBatch
 
 __all__ = ["StreamFilters", "bind_filters", "filter_step"]

@@ -24,7 +24,7 @@ from vgi_fast.wire.arrow import Array, RecordBatch
 
 if TYPE_CHECKING:
     from vgi_fast._core import Groups
-    from vgi_fast.functions.aggregate_context import Aggregation, WindowPartition
+    from vgi_fast.functions.aggregates.context import Aggregation, WindowPartition
     from vgi_fast.wire.arrow import DataType
 
 __all__ = ["CollectEngine", "Engine", "Frames", "ReductionEngine", "VectorEngine"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vgi_fast.functions.expressions import ExpressionNode
+    from vgi_fast.functions.filters.expressions import ExpressionNode
     from vgi_fast.wire.arrow import Array, Field, RecordBatch
 
 __all__ = [
@@ -360,13 +360,13 @@ class PushdownFilters:
 
         What pyarrow cannot express is left out, so the result may let more rows pass.
         """
-        from vgi_fast.functions.filter_translation import to_pyarrow
+        from vgi_fast.functions.filters.translation import to_pyarrow
 
         return to_pyarrow(self, schema)
 
     def to_callable(self) -> Any:
         """A function of a mapping from column names to Python values: whether such a row passes."""
-        from vgi_fast.functions.filter_translation import to_callable
+        from vgi_fast.functions.filters.translation import to_callable
 
         return to_callable(self)
 

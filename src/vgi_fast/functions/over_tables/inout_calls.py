@@ -8,16 +8,16 @@ from vgi_fast.errors import ArgumentError, SchemaValidationError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.injection import inject
+from vgi_fast.functions.over_tables.forms import BATCH_FORMS, COLUMN_FORMS, hook_form, unchanged
 from vgi_fast.functions.signature import AS_LIST, BY_POSITION, COLUMN, ROWS, SPREAD, TABLE, Parameter
-from vgi_fast.functions.table_forms import BATCH_FORMS, COLUMN_FORMS, hook_form, unchanged
 from vgi_fast.wire.arrow import RecordBatch, reshape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vgi_fast.functions.context import InitParams, ProcessParams
-    from vgi_fast.functions.inout import TableInOutSpec
     from vgi_fast.functions.output import ExchangeCollector
+    from vgi_fast.functions.over_tables.inout import TableInOutSpec
 
 __all__ = ["Arguments", "ClassCall", "ConsumingCall", "FunctionCall", "InOutCall", "InOutShaper", "listed"]
 

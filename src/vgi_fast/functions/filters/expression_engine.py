@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from vgi_fast.errors import FilterError
-from vgi_fast.functions import expressions as ex
-from vgi_fast.functions.filters import SYMBOLS
+from vgi_fast.functions.filters import expressions as ex
+from vgi_fast.functions.filters.nodes import SYMBOLS
 from vgi_fast.wire import keys
 from vgi_fast.wire.arrow import RecordBatch, Schema, decode_stream, encode_stream
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vgi_fast._core import Groups
-    from vgi_fast.functions.aggregate import AggregateSpec
+    from vgi_fast.functions.aggregates.declaration import AggregateSpec
     from vgi_fast.functions.arguments import GivenArguments
     from vgi_fast.storage import Storage
     from vgi_fast.storage.groups import GroupRecords

@@ -19,7 +19,7 @@ from vgi_fast.wire.arrow import stored_bytes, type_named
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vgi_fast.functions.filters import Constant
+    from vgi_fast.functions.filters.nodes import Constant
     from vgi_fast.wire.arrow import Array, DataType, Field
 
     Spec = tuple[Any, ...]
@@ -396,7 +396,7 @@ def _texts(path: Path, column: Storage, tests: Sequence[Test], negate: bool) -> 
 
 def key_array(column: Storage, values: Array, field: Field) -> Array:
     """The values as the column stores them; those that it cannot hold are left out."""
-    from vgi_fast.functions.filters import Constant
+    from vgi_fast.functions.filters.nodes import Constant
     from vgi_fast.wire.arrow import Array as ArrowArray
 
     given = storage(field)

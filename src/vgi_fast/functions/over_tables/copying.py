@@ -20,17 +20,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from vgi_fast.errors import ArgumentError, DefinitionError
 from vgi_fast.functions import annotations as ann
 from vgi_fast.functions.batches import BatchShaper
-from vgi_fast.functions.buffering import OPTIONS as BUFFERING_OPTIONS
-from vgi_fast.functions.buffering import BufferingParams, BufferingSpec, whole_table
 from vgi_fast.functions.classes import ClassSpec, FunctionClass, TArgs, class_spec
 from vgi_fast.functions.context import GlobalInitResponse
 from vgi_fast.functions.emission import Emission
 from vgi_fast.functions.injection import inject
 from vgi_fast.functions.output import GeneratorProducer, OutputCollector
+from vgi_fast.functions.over_tables.buffering import OPTIONS as BUFFERING_OPTIONS
+from vgi_fast.functions.over_tables.buffering import BufferingParams, BufferingSpec, whole_table
+from vgi_fast.functions.over_tables.forms import BATCH_FORMS, hook_form
 from vgi_fast.functions.signature import BY_POSITION, NAMED, TABLE, Parameter, Signature, Slot
 from vgi_fast.functions.signature_reading import python_parameters, table_slot
 from vgi_fast.functions.spec import BindOutcome, FunctionOptions, attach_spec, docs_reader
-from vgi_fast.functions.table_forms import BATCH_FORMS, hook_form
 from vgi_fast.wire.arrow import Schema, empty_schema
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """An aggregate: what is known of it, how it is bound, and how its hooks are called.
 
-How authors declare one is in ``vgi_fast.functions.aggregate_declared``.
+How authors declare one is in ``vgi_fast.functions.aggregates.declared``.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from vgi_fast.wire.arrow import DataType, Field, Schema, type_named
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from vgi_fast.functions.aggregate_context import AggregateBindParams, Aggregation
-    from vgi_fast.functions.aggregate_engines import Engine, VectorState
+    from vgi_fast.functions.aggregates.context import AggregateBindParams, Aggregation
+    from vgi_fast.functions.aggregates.engines import Engine, VectorState
     from vgi_fast.functions.context import BindParams
 
 __all__ = ["AggregateFunction", "AggregateSpec"]
@@ -182,10 +182,10 @@ class AggregateSpec(FunctionSpec):
 
     def engine(self, run: Aggregation) -> Engine:
         if self.engine_kind in ("function", "instance"):
-            from vgi_fast.functions.aggregate_objects import FunctionEngine, InstanceEngine
+            from vgi_fast.functions.aggregates.objects import FunctionEngine, InstanceEngine
 
             return FunctionEngine(run) if self.engine_kind == "function" else InstanceEngine(run)
-        from vgi_fast.functions.aggregate_engines import CollectEngine, ReductionEngine, VectorEngine
+        from vgi_fast.functions.aggregates.engines import CollectEngine, ReductionEngine, VectorEngine
 
         if self.engine_kind == "reduction":
             return ReductionEngine(run)

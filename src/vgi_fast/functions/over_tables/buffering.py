@@ -21,12 +21,12 @@ from vgi_fast.functions.caching import CacheControl, StreamCache
 from vgi_fast.functions.classes import FunctionClass, TArgs, TState, class_spec
 from vgi_fast.functions.context import GlobalInitResponse, ProcessParams
 from vgi_fast.functions.emission import Emission
-from vgi_fast.functions.inout import TableInOutSpec, class_options
-from vgi_fast.functions.inout_calls import Arguments, InOutShaper, listed
 from vgi_fast.functions.output import GeneratorProducer, OutputCollector, ProcessProducer
+from vgi_fast.functions.over_tables.forms import BATCH_FORMS, hook_form
+from vgi_fast.functions.over_tables.inout import TableInOutSpec, class_options
+from vgi_fast.functions.over_tables.inout_calls import Arguments, InOutShaper, listed
 from vgi_fast.functions.signature_reading import read_table
 from vgi_fast.functions.spec import FunctionOptions, attach_spec, docs_reader
-from vgi_fast.functions.table_forms import BATCH_FORMS, hook_form
 from vgi_fast.wire.arrow import RecordBatch, encode_stream
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vgi_fast.functions.filters import SYMBOLS, Constant
+from vgi_fast.functions.filters.nodes import SYMBOLS, Constant
 from vgi_fast.wire import keys
 
 if TYPE_CHECKING:

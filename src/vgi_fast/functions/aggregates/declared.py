@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from vgi_fast._core import Reduction
 from vgi_fast.errors import DefinitionError, VgiError
 from vgi_fast.functions import annotations as ann
-from vgi_fast.functions.aggregate import AggregateSpec
+from vgi_fast.functions.aggregates.declaration import AggregateSpec
 from vgi_fast.functions.signature import BY_POSITION, COLUMN, Parameter, Signature, Slot
 from vgi_fast.functions.signature_reading import python_parameters, read_aggregate
 from vgi_fast.functions.spec import FunctionOptions, attach_spec, attached_specs, docs_reader
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vgi_fast.wire.arrow import DataType
-from vgi_fast.functions.aggregate_classes import class_spec, numpy_name, result_of
+from vgi_fast.functions.aggregates.classes import class_spec, numpy_name, result_of
 
 __all__ = ["AggregateDecorator", "AggregateRegistrar", "aggregate", "class_spec"]
 

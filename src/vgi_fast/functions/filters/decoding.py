@@ -11,8 +11,8 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import FilterDeserializationError, FilterVersionError, VgiError
-from vgi_fast.functions import expressions as ex
-from vgi_fast.functions import filters as fl
+from vgi_fast.functions.filters import expressions as ex
+from vgi_fast.functions.filters import nodes as fl
 from vgi_fast.wire import keys
 from vgi_fast.wire.arrow import Array, decode_stream
 

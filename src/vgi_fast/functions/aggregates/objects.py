@@ -7,12 +7,12 @@ import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.errors import DefinitionError, StorageError
-from vgi_fast.functions.aggregate_engines import Engine, Frames, _coerced, ann_values
+from vgi_fast.functions.aggregates.engines import Engine, Frames, _coerced, ann_values
 from vgi_fast.wire.arrow import Array
 
 if TYPE_CHECKING:
     from vgi_fast._core import Groups
-    from vgi_fast.functions.aggregate_context import Aggregation, WindowPartition
+    from vgi_fast.functions.aggregates.context import Aggregation, WindowPartition
     from vgi_fast.wire.arrow import RecordBatch
 
 __all__ = ["FunctionEngine", "InstanceEngine", "States"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, overload
 from vgi_fast.errors import ArgumentError, DefinitionError
 from vgi_fast.functions import meta
 from vgi_fast.functions.classes import TArgs, TState, class_spec
-from vgi_fast.functions.inout import TableInOutGenerator, TableInOutSpec, class_options
+from vgi_fast.functions.over_tables.inout import TableInOutGenerator, TableInOutSpec, class_options
 from vgi_fast.functions.signature_reading import read_row_transform
 from vgi_fast.functions.spec import FunctionOptions, attach_spec, docs_reader
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar, Unpack
 
-    from vgi_fast.functions.inout import InOutOptions
+    from vgi_fast.functions.over_tables.inout import InOutOptions
     from vgi_fast.wire.arrow import Schema
 
     F = TypeVar("F", bound=Callable[..., Any])

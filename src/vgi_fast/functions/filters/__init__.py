@@ -1,0 +1,1 @@
+"""Filters that DuckDB pushes: decoded, planned over columns, translated for sources."""

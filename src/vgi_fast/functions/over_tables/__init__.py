@@ -1,0 +1,1 @@
+"""Functions whose input is a table: table-in-out functions, row transforms, buffering, COPY."""
