@@ -11,4 +11,4 @@ from vgi_fast import SqlAlchemyCatalog, Worker
 if __name__ == "__main__":
     url, options, *path = sys.argv[1:]
     catalog = SqlAlchemyCatalog(url, name="db", log_sql=True, **json.loads(options))
-    Worker("sql", catalogs=[catalog]).run(["--unix", *path, "--workers", "1"] if path else [])
+    Worker("sql", catalogs=[catalog]).run(["--unix", *path] if path else [])

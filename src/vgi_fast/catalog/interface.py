@@ -84,6 +84,8 @@ class CatalogInterface:
 
     registry: Registry
     """Of the worker, from the moment it is added."""
+    one_process = False
+    """Its calls share variables, so the worker serves a socket with one process."""
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog

@@ -318,6 +318,12 @@ class Worker:
             listener = sockets.listen_tcp(*options.tcp)
         pool = options.pool
         assert pool is not None  # there were flags
+        for interface in self._registry.interfaces.values():
+            if interface.one_process:
+                if pool.workers not in (None, 1) or not pool.threaded or pool.recycles:
+                    listener.close()
+                    raise TransportError(f"{interface!r} needs one process that stays: no other options of a pool")
+                pool.workers = 1
         is_single = (pool.workers or usable_cpus()) == 1 and pool.threaded and not pool.recycles
         # Only the main thread gets to know of signals.
         if is_single or current_thread() is not main_thread():

@@ -51,7 +51,7 @@ class SqlAlchemyCatalog(CatalogInterface):
 
     DuckDB's BEGIN, COMMIT and ROLLBACK do not reach the database: worker processes come and go between two statements,
     while a transaction of the database belongs to a connection of one process. Each statement is committed by itself.
-    ``transactions`` passes them on; it is for workers that are a single process (sockets, with ``--workers 1``),
+    ``transactions`` passes them on; it is for workers behind ``launch:`` or a socket, which are one process then,
     costs two calls per statement, and is refused for SQLite, where one connection cannot read what it writes to.
     """
 
@@ -90,6 +90,7 @@ class SqlAlchemyCatalog(CatalogInterface):
             default = self._schemas[0]
         self.dialect_name = backend
         self._sessions = Sessions()
+        self.one_process = transactions
         if transactions and backend == "sqlite":
             raise DefinitionError("transactions over several statements are not for SQLite")
         self.scan_function = SqlScan(self, _SCAN)

@@ -99,7 +99,7 @@ class Sessions:
             if not token.startswith(self._name()):
                 raise ArgumentError(
                     "the transaction was begun by another worker process",
-                    hint="transactions=True is for workers that are one process: --unix or --tcp with --workers 1",
+                    hint="transactions=True is for workers that stay one process: launch:, --unix or --tcp",
                 )
             found = self._open.get(token)
             if found is None:
