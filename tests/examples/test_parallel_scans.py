@@ -132,12 +132,12 @@ def test_what_is_told_of_the_order(name: str, order: str, indexed: bool) -> None
 
 
 def test_every_stream_filters(two: list[Catalog]) -> None:
-    name, wanted = "filter_echo_partitioned", list(range(12, 240))
+    name, wanted = "filter_echo_partitioned", list(range(12, 60_000))
     filters: dict[str, Any] = {
         "pushdown_filters": filter_blob(AT_LEAST_12, pa.table({"c": pa.array([12], pa.int64())}))
     }
-    first = bound(two[0], name, 240).init(**filters)
-    second = bound(two[1], name, 240).init(execution_id=first.header["execution_id"], **filters)
+    first = bound(two[0], name, 60_000).init(**filters)
+    second = bound(two[1], name, 60_000).init(execution_id=first.header["execution_id"], **filters)
     got = list(alternately([first, second]))
     assert sorted(n for _, batch in got for n in values(batch)) == wanted
     assert {text for _, batch in got for text in values(batch, 2)} == {"n >= 12"}
