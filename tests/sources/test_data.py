@@ -344,6 +344,15 @@ def test_filters(demo: Make, tmp_path: Path, kind: str) -> None:
     assert found == ([None] if kind == "csv" else [2, None])  # a CSV's "nan" is read as null
 
 
+def test_small_chunks_with_few_matches_are_one_answer(demo: Make) -> None:
+    table = pa.concat_tables([pa.table({"n": range(start, start + 10)}) for start in range(0, 500, 10)])
+    answer = demo(table).peer.table("scan_t", pushdown_filters=pushed("n", "ge", 490))
+    assert answer.rows() == {"n": list(range(490, 500))}
+    everything = demo(table).peer.table("scan_t", pushdown_filters=pushed("n", "ge", 3))
+    assert everything.rows() == {"n": list(range(3, 500))}
+    assert len(answer.batches) < 10 and len(everything.batches) < 10
+
+
 def test_row_groups_that_cannot_match_are_not_read(demo: Make, tmp_path: Path) -> None:
     """The second one cannot be read at all."""
     path = tmp_path / "x.parquet"

@@ -45,7 +45,7 @@ from vgi_fast.functions.spec import (
 from vgi_fast.wire.arrow import BatchBuilder, Field, Schema, type_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import TypedDict, Unpack
 
     from typing_extensions import TypeVar
@@ -256,10 +256,20 @@ class TableSpec(FunctionSpec):
             response, producer = self._start_class(params, shaper, emission)
         else:
             response, producer = self._start_function(params, values, shaper, emission)
+        return response, self._dense(producer, emission, params)
+
+    def _dense(self, producer: Producer, emission: Emission, params: ProcessParams[Any]) -> Producer:
         filters = emission.filters if self.options.merge_filtered else None
-        if filters is not None and filters.static and BatchBuilder.supports(params.wire_schema):
-            producer = DenseProducer(producer, filters, params.wire_schema)
-        return response, producer
+        if filters is None or not filters.static or not BatchBuilder.supports(params.wire_schema):
+            return producer
+        return DenseProducer(producer, filters, params.wire_schema)
+
+    def _produced(self, batches: Iterator[Any], params: ProcessParams[Any]) -> Producer:
+        """The stream of an iterator's batches."""
+        emission = self._emission(params)
+        return self._dense(
+            GeneratorProducer(batches, BatchShaper(params.output_schema, self.where), emission), emission, params
+        )
 
     def _start_function(
         self, params: ProcessParams[Any], values: dict[str, Any], shaper: BatchShaper, emission: Emission

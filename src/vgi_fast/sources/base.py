@@ -21,11 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 from vgi_fast.catalog.scans import ScanFunction
 from vgi_fast.errors import ArgumentError, DefinitionError, ProtocolError
 from vgi_fast.functions import annotations as ann
-from vgi_fast.functions.batches import BatchShaper
 from vgi_fast.functions.context import GlobalInitResponse, TableCardinality
 from vgi_fast.functions.emission import Emit
 from vgi_fast.functions.filters.nodes import NO_FILTERS
-from vgi_fast.functions.output import GeneratorProducer
 from vgi_fast.functions.signature import BY_KEYWORD, NAMED, Parameter, Signature, Slot
 from vgi_fast.functions.spec import FunctionOptions, FunctionSpec
 from vgi_fast.functions.table import TableSpec, table_schema
@@ -181,9 +179,8 @@ class SourceSpec(TableSpec):
                 f"{self.where} has changed since DuckDB learned its statistics",
                 hint="FROM vgi_clear_cache(); or declare the table with live=True if its files keep changing",
             )
-        shaper = BatchShaper(params.output_schema, self.where)
         batches = self._tagged(params) if self.tagged else iter(self._batches(params))
-        return GlobalInitResponse(), GeneratorProducer(batches, shaper, self._emission(params))
+        return GlobalInitResponse(), self._produced(batches, params)
 
     def _batches(self, params: ProcessParams[Any]) -> Iterator[Any]:
         return self.data.scan(ScanRequest(params.output_schema.names, params.stream_filters.static))
