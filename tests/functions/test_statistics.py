@@ -12,6 +12,7 @@ import pytest
 from tests.generators import random_array
 from vgi_fast import (
     ColumnStatistics,
+    ColumnStatisticsInput,
     DefinitionError,
     RecordBatch,
     Schema,
@@ -19,7 +20,8 @@ from vgi_fast import (
     statistics_from_duckdb,
 )
 from vgi_fast.functions.statistics import encode_listed, encoded
-from vgi_fast.wire.arrow import decode_stream
+from vgi_fast.wire import keys
+from vgi_fast.wire.arrow import Field, decode_stream
 
 TABLE = pa.table({
     "n": pa.array([5, None, -3, 9], pa.int64()),
@@ -100,6 +102,18 @@ def test_the_batch() -> None:
     assert [row["max_string_length"] for row in rows] == [None, 20, None, None]
     empty = decode_stream(encode_listed([]))
     assert str(empty[0]["min"].type) == "sparse_union<0: 0: null>" and empty[1][0].num_rows == 0
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_corners_of_geometries_have_no_length(listed: bool) -> None:
+    low, high = b"\1\1\0\0\0" + bytes(16), b"\1\1\0\0\0" + b"\xff" * 16
+    columns = Schema([Field("geom", "binary", True, {keys.EXTENSION_NAME: keys.WKB}), Field("blob", "binary")])
+    corners = {name: ColumnStatisticsInput(low, high) for name in columns.names}
+    given = [ColumnStatistics(name, "binary", low, high) for name in columns.names] if listed else corners
+    blob = encoded(given, columns, "here")
+    assert blob is not None
+    rows = pa.ipc.open_stream(blob).read_all().to_pylist()
+    assert [(row["min"], row["max"]) for row in rows] == [(low, high), (None, None)]
 
 
 def test_what_is_refused() -> None:

@@ -85,10 +85,12 @@ class ColumnStatisticsInput:
     def __repr__(self) -> str:
         return f"ColumnStatisticsInput({self.min!r}, {self.max!r})"
 
-    def row(self, name: str, type: DataType) -> dict[str, Any]:
-        """As sent: what would mislead DuckDB is left out or filled in."""
+    def row(self, name: str, type: DataType, field: Field | None = None) -> dict[str, Any]:
+        """As sent: what would mislead DuckDB is left out or filled in. ``field`` is the column, where it is known."""
         is_text = type.kind in _TEXTS or type.kind in _BYTES
-        has_bounds = self.min is not None and not (is_text and self.max_string_length is None)
+        is_geometry = field is not None and field.metadata.get(keys.EXTENSION_NAME) == keys.WKB
+        has_length = is_geometry or self.max_string_length is not None
+        has_bounds = self.min is not None and (has_length or not is_text)
         unicode = True if self.contains_unicode is None else self.contains_unicode
         return {
             "type": type if has_bounds else type_named("null"),
@@ -153,12 +155,15 @@ def encode_statistics(
 ) -> bytes:
     """One row per column that has statistics. ``max_age_s`` None is forever, 0 not at all."""
     types = {name: one.type or _of_values(columns[name].type) for name, one in statistics.items()}
-    return _encode([one.row(name, types[name]) for name, one in statistics.items()], max_age_s)
+    return _encode([one.row(name, types[name], columns[name]) for name, one in statistics.items()], max_age_s)
 
 
-def encode_listed(columns: Sequence[ColumnStatistics], max_age_s: int | None = None) -> bytes:
+def encode_listed(
+    listed: Sequence[ColumnStatistics], max_age_s: int | None = None, columns: Schema | None = None
+) -> bytes:
     """The same of columns that say their names."""
-    return _encode([one.row(one.name, one.type) for one in columns], max_age_s)
+    rows = [one.row(one.name, one.type, None if columns is None else columns[one.name]) for one in listed]
+    return _encode(rows, max_age_s)
 
 
 def _encode(rows: list[dict[str, Any]], max_age_s: int | None) -> bytes:
@@ -197,4 +202,4 @@ def encoded(given: Any, columns: Schema, where: str) -> bytes | None:
         if not isinstance(one, ColumnStatistics):
             raise ArgumentError(f"{where}: statistics are ColumnStatistics, got {type(one).__name__}")
     _check_names((one.name for one in listed), columns, where)
-    return encode_listed(listed)
+    return encode_listed(listed, columns=columns)
