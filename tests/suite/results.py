@@ -103,7 +103,7 @@ class Explanations:
         if test in self.unstable:
             return f"unstable: {self.unstable[test]}"
         told = self._tests.get(test, {})
-        by_lane = {told[lane]: None for lane in lanes if lane in told}
+        by_lane = dict.fromkeys(text for lane in lanes if (text := told.get(lane) or told.get("all")))
         return "; ".join(by_lane) or self._reasons.get(verdict.reason, "")
 
 

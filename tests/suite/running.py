@@ -35,6 +35,7 @@ _REASON_CHARACTERS: Final = 160
 _RULE: Final = "=" * 80
 _PASSED: Final = re.compile(r"^All tests passed \(.*\bassertions? in 1 test case\)", re.MULTILINE)
 _SKIPPED: Final = re.compile(r"^Skipped tests for the following reasons:\n(?P<reasons>(?:.+\n?)+)", re.MULTILINE)
+_EMPTY: Final = re.compile(r"^test cases: 1 \| 1 passed\nassertions: - none -$", re.MULTILINE)
 _UNKNOWN: Final = re.compile(r"^No test cases matched|^No tests ran", re.MULTILINE)
 _WHERE: Final = re.compile(r"^1\. (?P<test>.+?):(?P<line>\d+)$", re.MULTILINE)
 _ERROR: Final = re.compile(r"^.*\b(?:Error|Exception): .*$", re.MULTILINE)
@@ -57,6 +58,8 @@ def classified(status: int, output: str) -> Verdict:
         return Verdict(Outcome.SKIPPED if required else Outcome.FAILED, "; ".join(reasons))
     if _PASSED.search(output):
         return Verdict(Outcome.PASSED)
+    if _EMPTY.search(output):
+        return Verdict(Outcome.SKIPPED, "it asserts nothing: mode skip")
     return Verdict(Outcome.FAILED, "the runner said neither that the test passed nor that it was skipped")
 
 

@@ -13,6 +13,7 @@ from tests.suite.staging import adapted
 
 PASSED = "All tests passed (109 assertions in 1 test case)\n"
 SKIPPED = "All tests were skipped (total skipped 1)\n\nSkipped tests for the following reasons:\n"
+EMPTY = "=====\ntest cases: 1 | 1 passed\nassertions: - none -\n\n"
 FAILED = """\
 /src/sqllogic_parser.cpp:119: FAILED:
 test cases: 1 | 1 failed
@@ -58,6 +59,7 @@ print("Skipped tests for the following reasons:\\nrequire-env NOTHING: 1" if "SK
         (1, "", Verdict(Outcome.FAILED, "the runner ended with status 1")),
         (-11, PASSED, Verdict(Outcome.FAILED, "the runner was ended by SIGSEGV")),
         (0, "No test cases matched 'a'\nNo tests ran\n", Verdict(Outcome.FAILED, "the runner does not know this test")),
+        (0, EMPTY, Verdict(Outcome.SKIPPED, "it asserts nothing: mode skip")),
         (0, "", Verdict(Outcome.FAILED, "the runner said neither that the test passed nor that it was skipped")),
     ],
 )
