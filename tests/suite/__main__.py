@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         print(_line(lane, stage.name(path), run), flush=True)
         verdicts = [verdict.outcome for (name, _), verdict in found.items() if name == lane.name]
         print(f"{lane.name}: " + ", ".join(f"{verdicts.count(each)} {each}" for each in Outcome), flush=True)
+        if options.update and found:  # lane by lane: each takes minutes
+            _judge(found, existing, source, update=True)
     return _judge(found, existing, source, update=options.update)
 
 
