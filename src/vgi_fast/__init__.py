@@ -36,10 +36,6 @@ from vgi_fast.errors import (
     VersionError,
     VgiError,
 )
-from vgi_fast.functions.aggregates.context import AggregateBindParams, AggregateParams, WindowPartition
-from vgi_fast.functions.aggregates.declaration import AggregateFunction
-from vgi_fast.functions.aggregates.declared import aggregate
-from vgi_fast.functions.caching import CacheControl
 from vgi_fast.functions.context import (
     Arguments,
     BindParams,
@@ -58,7 +54,6 @@ from vgi_fast.functions.context import (
     WriteOptions,
 )
 from vgi_fast.functions.emission import Emit
-from vgi_fast.functions.filters.nodes import Bounds, PushdownFilters
 from vgi_fast.functions.markers import (
     AnyColumn,
     Binary,
@@ -78,11 +73,6 @@ from vgi_fast.functions.markers import (
     UInt64,
     Utf8,
 )
-from vgi_fast.functions.output import ExchangeCollector, OutputCollector, RowsOf
-from vgi_fast.functions.over_tables.buffering import BufferingParams, TableBufferingFunction, table_buffering
-from vgi_fast.functions.over_tables.copying import CopyFromFunction, CopyToFunction, copy_from, copy_to, replacing
-from vgi_fast.functions.over_tables.inout import TableInOutFunction, TableInOutGenerator, table_in_out
-from vgi_fast.functions.over_tables.row_transform import RowTransformFunction, row_transform
 from vgi_fast.functions.parameters import (
     AnyArrow,
     AnyArrowValue,
@@ -96,11 +86,8 @@ from vgi_fast.functions.parameters import (
     Setting,
     TableInput,
 )
-from vgi_fast.functions.partitions import partition_field, row_id_field
 from vgi_fast.functions.scalar import ScalarFunction, scalar
-from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
 from vgi_fast.functions.spec import FunctionExample
-from vgi_fast.functions.statistics import ColumnStatistics, ColumnStatisticsInput, encode_statistics
 from vgi_fast.functions.table import (
     TableFunction,
     TableFunctionGenerator,
@@ -118,8 +105,21 @@ if TYPE_CHECKING:
     from vgi_fast.catalog.macros import Macro
     from vgi_fast.catalog.objects import ForeignKeyDef, Index, Table, View
     from vgi_fast.catalog.scans import CallArguments, ScanBranch, ScanBranches, ScanFunction
+    from vgi_fast.functions.aggregates.context import AggregateBindParams, AggregateParams, WindowPartition
+    from vgi_fast.functions.aggregates.declaration import AggregateFunction
+    from vgi_fast.functions.aggregates.declared import aggregate
+    from vgi_fast.functions.caching import CacheControl
     from vgi_fast.functions.exchange import TableWriteFunction
+    from vgi_fast.functions.filters.nodes import Bounds, PushdownFilters
     from vgi_fast.functions.gathered_statistics import statistics_from_arrow, statistics_from_duckdb
+    from vgi_fast.functions.output import ExchangeCollector, OutputCollector, RowsOf
+    from vgi_fast.functions.over_tables.buffering import BufferingParams, TableBufferingFunction, table_buffering
+    from vgi_fast.functions.over_tables.copying import CopyFromFunction, CopyToFunction, copy_from, copy_to, replacing
+    from vgi_fast.functions.over_tables.inout import TableInOutFunction, TableInOutGenerator, table_in_out
+    from vgi_fast.functions.over_tables.row_transform import RowTransformFunction, row_transform
+    from vgi_fast.functions.partitions import partition_field, row_id_field
+    from vgi_fast.functions.secrets import SecretsAccessor, SecretValues
+    from vgi_fast.functions.statistics import ColumnStatistics, ColumnStatisticsInput, encode_statistics
     from vgi_fast.sources.base import ScanRequest, Source
     from vgi_fast.sources.data import data_table
     from vgi_fast.sources.sql import SqlAlchemyCatalog
@@ -267,6 +267,19 @@ __all__ = [
 ]
 
 _LATER = {
+    "functions.aggregates.context": ("AggregateBindParams", "AggregateParams", "WindowPartition",),
+    "functions.aggregates.declaration": ("AggregateFunction",),
+    "functions.aggregates.declared": ("aggregate",),
+    "functions.caching": ("CacheControl",),
+    "functions.filters.nodes": ("Bounds", "PushdownFilters",),
+    "functions.output": ("ExchangeCollector", "OutputCollector", "RowsOf",),
+    "functions.over_tables.buffering": ("BufferingParams", "TableBufferingFunction", "table_buffering",),
+    "functions.over_tables.copying": ("CopyFromFunction", "CopyToFunction", "copy_from", "copy_to", "replacing",),
+    "functions.over_tables.inout": ("TableInOutFunction", "TableInOutGenerator", "table_in_out",),
+    "functions.over_tables.row_transform": ("RowTransformFunction", "row_transform",),
+    "functions.secrets": ("SecretsAccessor", "SecretValues",),
+    "functions.statistics": ("ColumnStatistics", "ColumnStatisticsInput", "encode_statistics",),
+    "functions.partitions": ("partition_field", "row_id_field",),
     "catalog.literals": ("Sql",),
     "catalog.macros": ("Macro",),
     "catalog.objects": ("ForeignKeyDef", "Index", "Table", "View"),
@@ -280,7 +293,7 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:
-    """What only workers with tables need is imported when it is named."""
+    """What not every worker needs is imported when it is named."""
     for module, names in _LATER.items():
         if name in names:
             from importlib import import_module

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from vgi_fast.catalog.descriptors import Catalog, CatalogSchema
 from vgi_fast.catalog.interface import CatalogInterface
 from vgi_fast.catalog.readonly import ReadOnlyCatalogInterface
 from vgi_fast.errors import ArgumentError, DefinitionError
-from vgi_fast.functions import scalar, table
-from vgi_fast.functions.aggregates import declaration as aggregate
-from vgi_fast.functions.aggregates import declared as aggregate_declared
 from vgi_fast.functions.annotations import ARROW, ARROW_SCALAR, NUMPY
-from vgi_fast.functions.over_tables import buffering, copying, inout, row_transform
 from vgi_fast.functions.spec import FunctionSpec, attached_specs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
+
+    from vgi_fast.functions.over_tables.copying import CopyFromSpec, CopyToSpec
 
 __all__ = ["Registry", "specs_of"]
 
@@ -39,18 +39,21 @@ _COUNT_KEYS: Final = {
     "INDEX": "index",
 }
 
-_CLASS_SPECS: Final[tuple[tuple[type, Callable[[Any], FunctionSpec]], ...]] = (
-    (scalar.ScalarFunction, scalar.class_spec),
-    (table.TableFunctionGenerator, table.class_spec),
-    (aggregate.AggregateFunction, aggregate_declared.class_spec),
-    (row_transform.RowTransformFunction, row_transform.row_transform_class_spec),
-    (inout.TableInOutGenerator, inout.in_out_class_spec),
-    (inout.TableInOutFunction, inout.in_out_class_spec),
-    (buffering.TableBufferingFunction, buffering.buffering_class_spec),
-    (copying.CopyFromFunction, copying.copy_from_class_spec),
-    (copying.CopyToFunction, copying.copy_to_class_spec),
+_FUNCTIONS: Final = "vgi_fast.functions."
+_CLASS_SPECS: Final = (
+    ("scalar", "ScalarFunction", "scalar", "class_spec"),
+    ("table", "TableFunctionGenerator", "table", "class_spec"),
+    ("aggregates.declaration", "AggregateFunction", "aggregates.declared", "class_spec"),
+    ("over_tables.row_transform", "RowTransformFunction", "over_tables.row_transform", "row_transform_class_spec"),
+    ("over_tables.inout", "TableInOutGenerator", "over_tables.inout", "in_out_class_spec"),
+    ("over_tables.inout", "TableInOutFunction", "over_tables.inout", "in_out_class_spec"),
+    ("over_tables.buffering", "TableBufferingFunction", "over_tables.buffering", "buffering_class_spec"),
+    ("over_tables.copying", "CopyFromFunction", "over_tables.copying", "copy_from_class_spec"),
+    ("over_tables.copying", "CopyToFunction", "over_tables.copying", "copy_to_class_spec"),
+    ("exchange", "TableWriteFunction", "exchange", "class_spec"),
 )
-"""The bases of function classes, the more special first."""
+"""The bases of function classes, and what makes specs of those derived: modules and names, as a worker imports the
+kinds that it has."""
 
 Key = tuple[str, str, str, str]
 
@@ -159,9 +162,12 @@ class Registry:
             for parameter in spec.signature.parameters
         )
 
-    def copy_formats(self, catalog: str) -> dict[str, list[copying.CopyFromSpec | copying.CopyToSpec]]:
+    def copy_formats(self, catalog: str) -> dict[str, list[CopyFromSpec | CopyToSpec]]:
         """Readers and writers by format: at most one for each direction, under one name."""
-        found: dict[str, list[copying.CopyFromSpec | copying.CopyToSpec]] = {}
+        found: dict[str, list[CopyFromSpec | CopyToSpec]] = {}
+        copying: Any = sys.modules.get(f"{_FUNCTIONS}over_tables.copying")
+        if copying is None:
+            return found
         for (in_catalog, _, kind, _), overloads in self._objects.items():
             for spec in overloads if kind == "TABLE_FUNCTION" and in_catalog == catalog else ():
                 if isinstance(spec, (copying.CopyFromSpec, copying.CopyToSpec)):
@@ -287,14 +293,8 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     """Specs of anything that can be listed as a function: decorated functions, classes, specs."""
     if isinstance(source, FunctionSpec):
         return (source,)
-    if isinstance(source, type):
-        for base, class_spec in _CLASS_SPECS:
-            if issubclass(source, base):
-                return (class_spec(source),)
-        from vgi_fast.functions import exchange
-
-        if issubclass(source, exchange.TableWriteFunction):
-            return (exchange.class_spec(source),)
+    if isinstance(source, type) and (spec := _class_spec(source)) is not None:
+        return (spec,)
     found = attached_specs(source)
     if found:
         return found
@@ -302,8 +302,18 @@ def specs_of(source: Any) -> tuple[FunctionSpec, ...]:
     raise DefinitionError(
         f"{shown} is not a function of a worker",
         hint="decorate it with @scalar, @table, @aggregate, @table_in_out, @row_transform or @table_buffering, or "
-        f"derive a class from one of {', '.join(base.__name__ for base, _ in _CLASS_SPECS)}",
+        f"derive a class from one of {', '.join(base for _, base, _, _ in _CLASS_SPECS)}",
     )
+
+
+def _class_spec(source: type) -> FunctionSpec | None:
+    for module, base, maker, make in _CLASS_SPECS:
+        # A class cannot be derived from one whose module nobody has imported.
+        loaded = sys.modules.get(_FUNCTIONS + module)
+        if loaded is not None and issubclass(source, getattr(loaded, base)):
+            spec: FunctionSpec = getattr(import_module(_FUNCTIONS + maker), make)(source)
+            return spec
+    return None
 
 
 def is_object(source: Any) -> bool:

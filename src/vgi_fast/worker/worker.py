@@ -10,12 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from vgi_fast.catalog.descriptors import Catalog
 from vgi_fast.catalog.registry import Registry, is_object, specs_of
 from vgi_fast.errors import DefinitionError, TransportError
-from vgi_fast.functions.aggregates.declared import AggregateRegistrar
-from vgi_fast.functions.compiled import spec_from_kernel, spec_from_ufunc
-from vgi_fast.functions.over_tables.buffering import buffering_spec
-from vgi_fast.functions.over_tables.copying import copy_from_spec, copy_to_spec
-from vgi_fast.functions.over_tables.inout import in_out_spec
-from vgi_fast.functions.over_tables.row_transform import row_transform_spec
 from vgi_fast.functions.scalar import scalar_spec
 from vgi_fast.functions.spec import attach_spec
 from vgi_fast.functions.table import table_spec
@@ -27,6 +21,7 @@ if TYPE_CHECKING:
 
     from vgi_fast.catalog.interface import CatalogInterface
     from vgi_fast.catalog.specs import SecretType, SettingSpec
+    from vgi_fast.functions.aggregates.declared import AggregateRegistrar
     from vgi_fast.functions.over_tables.buffering import BufferingOptions
     from vgi_fast.functions.over_tables.inout import InOutOptions
     from vgi_fast.functions.scalar import ScalarOptions
@@ -179,6 +174,8 @@ class Worker:
     @property
     def aggregate(self) -> AggregateRegistrar:
         """As the free-standing ``aggregate``, and registers at once."""
+        from vgi_fast.functions.aggregates.declared import AggregateRegistrar
+
         return AggregateRegistrar(self._add_spec)
 
     @overload
@@ -187,6 +184,8 @@ class Worker:
     def table_in_out(self, /, **options: Unpack[InOutOptions]) -> Callable[[F], F]: ...
     def table_in_out(self, function: Any = None, /, **options: Any) -> Any:
         """As the free-standing ``@table_in_out``, and registers at once."""
+        from vgi_fast.functions.over_tables.inout import in_out_spec
+
         return self._registering(in_out_spec, "table_in_out", function, options)
 
     @overload
@@ -195,6 +194,8 @@ class Worker:
     def row_transform(self, /, **options: Unpack[InOutOptions]) -> Callable[[F], F]: ...
     def row_transform(self, function: Any = None, /, **options: Any) -> Any:
         """As the free-standing ``@row_transform``, and registers at once."""
+        from vgi_fast.functions.over_tables.row_transform import row_transform_spec
+
         return self._registering(row_transform_spec, "row_transform", function, options)
 
     @overload
@@ -203,15 +204,21 @@ class Worker:
     def table_buffering(self, /, **options: Unpack[BufferingOptions]) -> Callable[[F], F]: ...
     def table_buffering(self, function: Any = None, /, **options: Any) -> Any:
         """As the free-standing ``@table_buffering``, and registers at once."""
+        from vgi_fast.functions.over_tables.buffering import buffering_spec
+
         return self._registering(buffering_spec, "table_buffering", function, options)
 
     def copy_from(self, format: str, **options: Any) -> Callable[[F], F]:
         """As the free-standing ``@copy_from``, and registers at once."""
+        from vgi_fast.functions.over_tables.copying import copy_from_spec
+
         found: Callable[[F], F] = self._registering(copy_from_spec, "copy_from", None, {**options, "format": format})
         return found
 
     def copy_to(self, format: str, **options: Any) -> Callable[[F], F]:
         """As the free-standing ``@copy_to``, and registers at once."""
+        from vgi_fast.functions.over_tables.copying import copy_to_spec
+
         found: Callable[[F], F] = self._registering(copy_to_spec, "copy_to", None, {**options, "format": format})
         return found
 
@@ -230,6 +237,8 @@ class Worker:
         No Python code runs per batch. By name, ``"numpy.hypot"``, it is imported when first called, so that NumPy
         takes no part in the start of the worker. ``docs`` are the texts of the arguments.
         """
+        from vgi_fast.functions.compiled import spec_from_ufunc
+
         self._add_spec(spec_from_ufunc(name, ufunc, types, options))
 
     def register_kernel(
@@ -240,6 +249,8 @@ class Worker:
         ``signature`` is C's (``"double(double, double)"``, derived from ``types`` by default) or ``"loop"``
         for a NumPy inner loop. No Python code runs per batch.
         """
+        from vgi_fast.functions.compiled import spec_from_kernel
+
         self._add_spec(spec_from_kernel(name, kernel, types, signature, options))
 
     def preload(self, function: F) -> F:
