@@ -419,6 +419,7 @@ class FilterPlan:
     def apply(self, batch: RecordBatch) -> RecordBatch:
         """The rows that pass: the batch itself where all do, a slice of it where they are neighbours."""
 
+@final
 class BatchBuilder:
     """Rows of several batches put together as one. TypeMismatchError for a schema that it does not support: with a
     union, a run-end encoded column or a list view."""
@@ -426,6 +427,8 @@ class BatchBuilder:
     def __init__(self, schema: Schema) -> None: ...
     @staticmethod
     def supports(schema: Schema) -> bool: ...
+    @property
+    def schema(self) -> Schema: ...
     @property
     def num_rows(self) -> int: ...
     def append(self, batch: RecordBatch) -> bool:
