@@ -30,7 +30,9 @@ def warm_up(service: Service, registry: Registry) -> None:
 
     import vgi_fast.transports.stdio
     import vgi_fast.worker.commandline  # noqa: F401
+    from vgi_fast.worker.calls import load_all
 
+    load_all()
     prepare, service.prepare = service.prepare, None
     if prepare is not None:
         prepare()

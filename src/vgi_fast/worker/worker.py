@@ -392,10 +392,13 @@ def _prepare(service: Service) -> None:
     """What the sessions would prepare, in the process that others are forked from."""
     import gc
 
+    from vgi_fast.worker.calls import load_all
+
+    load_all()
     if service.prepare is not None:
         service.prepare()
         service.prepare = None
-        gc.freeze()
+    gc.freeze()
 
 
 def _limit_blas_threads() -> None:

@@ -6,23 +6,29 @@ A handler takes the call and its parameters by name, and gives the bytes of the 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from vgi_fast.worker.calls import (
-    aggregate,
-    bind,
-    buffering,
-    builtin,
-    catalog,
-    copying,
-    inout,
-    planning,
-    stream,
-    streaming,
-)
+from vgi_fast.worker.calls import bind, builtin, catalog, planning, stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vgi_fast.worker.dispatch import Call, Reply
+
+_AGGREGATE: Final = (
+    "aggregate_bind",
+    "aggregate_update",
+    "aggregate_combine",
+    "aggregate_finalize",
+    "aggregate_destructor",
+    "aggregate_window_init",
+    "aggregate_window",
+    "aggregate_window_batch",
+    "aggregate_window_destructor",
+)
+_STREAMING: Final = ("aggregate_streaming_open", "aggregate_streaming_chunk", "aggregate_streaming_close")
+_BUFFERING: Final = ("table_buffering_process", "table_buffering_combine", "table_buffering_destructor")
 
 _CHANGES: Final = (
     "catalog_create",
@@ -69,9 +75,32 @@ HANDLERS: dict[str, Any] = {
     **bind.HANDLERS,
     **planning.HANDLERS,
     **stream.HANDLERS,
-    **buffering.HANDLERS,
-    **copying.HANDLERS,
 }
-RECORD_HANDLERS = {**aggregate.HANDLERS, **streaming.HANDLERS}
-stream.PHASED.update({**inout.PHASED, **buffering.PHASED, **copying.PHASED})
+RECORD_HANDLERS: dict[str, Any] = {}
 BUILTINS = builtin.BUILTINS
+
+
+def _later(table: dict[str, Any], module: str, methods: Iterable[str]) -> None:
+    """Handlers whose module is imported by the first call: a worker seldom has functions of every kind."""
+
+    def load(call: Call, given: Any) -> Any:
+        found: dict[str, Any] = import_module(f"{__name__}.{module}").HANDLERS
+        table.update(found)
+        return found[call.method.name](call, given)
+
+    table.update(dict.fromkeys(methods, load))
+
+
+_later(HANDLERS, "buffering", _BUFFERING)
+_later(HANDLERS, "copying", ["catalog_copy_from_formats"])
+_later(RECORD_HANDLERS, "aggregate", _AGGREGATE)
+_later(RECORD_HANDLERS, "streaming", _STREAMING)
+
+
+def load_all() -> None:
+    """For a process that others are forked from."""
+    from vgi_fast.worker.calls import aggregate, buffering, copying, inout, streaming
+
+    HANDLERS.update({**buffering.HANDLERS, **copying.HANDLERS})
+    RECORD_HANDLERS.update({**aggregate.HANDLERS, **streaming.HANDLERS})
+    stream.PHASED.update({**inout.PHASED, **buffering.PHASED, **copying.PHASED})

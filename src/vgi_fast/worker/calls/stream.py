@@ -8,7 +8,8 @@ take the next request.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from vgi_fast._core import RecordBatch, encode_stream, serve_exchange, serve_producer
 from vgi_fast.errors import ProtocolError
@@ -42,11 +43,12 @@ def init(call: Call, row: dict[str, Any]) -> None:
     request, invocation = call.service.invocations.understand_init(row["request"], call.generation)
     spec = invocation.spec
     call.session.subject = spec.name
-    phases, serve = PHASED.get(type(spec), (_PHASES_WITH_INPUT if spec.is_exchange else _NO_PHASE, None))
+    phases, serve = _phased(type(spec)) or (_PHASES_WITH_INPUT if spec.is_exchange else _NO_PHASE, None)
     if request["phase"] not in phases:
         raise ProtocolError(f"{spec.where} has no phase '{request['phase']}'")
     if serve is not None:
-        return serve(call, request, invocation)
+        serve(call, request, invocation)
+        return
     params: ProcessParams[Any] = stream_params(call, invocation, request)
     if isinstance(spec, ScalarSpec):
         plan, input_schema = _scalar_plan(call.session, spec, invocation, params)
@@ -238,5 +240,22 @@ def quietly(session: Session, hook: Any) -> None:
 
 PHASED: Phased = {}
 """By kind of function, the phases that an init of it has, and what serves them."""
+_PHASED_IN: Final = {
+    "TableInOutSpec": "inout",
+    "RowTransformSpec": "inout",
+    "BufferingSpec": "buffering",
+    "CopyToSpec": "buffering",
+    "CopyFromSpec": "copying",
+}
+"""The modules that add to it, imported with the first function of that kind."""
+
+
+def _phased(kind: type) -> Any:
+    found = PHASED.get(kind)
+    if found is None and (module := _PHASED_IN.get(kind.__name__)) is not None:
+        PHASED.update(import_module(f"{__package__}.{module}").PHASED)
+        found = PHASED[kind]
+    return found
+
 
 HANDLERS = {"init": init}
