@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import select
 import signal
 import socket
 import stat
@@ -17,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.pool.conftest import await_end
 from vgi_fast.client import Client, LaunchChannel, Launcher
 from vgi_fast.client.channels import connect_unix
 from vgi_fast.client.launcher import (
@@ -240,26 +240,17 @@ def test_a_stale_socket_is_replaced(program: Program) -> None:
     launcher.launch()
     (first,) = program.starts()
     os.kill(first, signal.SIGKILL)
-    until_dead(first)
+    await_end(first)
     assert launcher.socket_path.exists() and not is_answering(launcher.socket_path)
     with Client(LaunchChannel(launcher), timeout_s=DEADLINE_S) as client:
         assert pid_of(client) == program.starts()[1]
-
-
-def until_dead(pid: int) -> None:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    assert select.select([descriptor], [], [], DEADLINE_S)[0]
-    os.close(descriptor)
 
 
 def test_the_worker_leaves_when_idle_and_nothing_stays(program: Program) -> None:
     launcher = Launcher(program.words, idle_timeout_s=0.05)
     with Client(LaunchChannel(launcher), timeout_s=DEADLINE_S) as client:
         pid = pid_of(client)
-    until_dead(pid)
+    await_end(pid)
     assert not launcher.socket_path.exists()
     # The next one starts another.
     with Client(LaunchChannel(launcher), timeout_s=DEADLINE_S) as client:

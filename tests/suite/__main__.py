@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{lane.name}: " + ", ".join(f"{verdicts.count(each)} {each}" for each in Outcome), flush=True)
         if options.update and found:  # lane by lane: each takes minutes
             _judge(found, existing, source, update=True)
+    if options.update and found:
+        return 0
     return _judge(found, existing, source, update=options.update)
 
 

@@ -9,26 +9,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from vgi_fast.wire import methods
 from vgi_fast.worker.calls import bind, builtin, catalog, planning, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from vgi_fast.worker.dispatch import Call, Reply
-
-_AGGREGATE: Final = (
-    "aggregate_bind",
-    "aggregate_update",
-    "aggregate_combine",
-    "aggregate_finalize",
-    "aggregate_destructor",
-    "aggregate_window_init",
-    "aggregate_window",
-    "aggregate_window_batch",
-    "aggregate_window_destructor",
-)
-_STREAMING: Final = ("aggregate_streaming_open", "aggregate_streaming_chunk", "aggregate_streaming_close")
-_BUFFERING: Final = ("table_buffering_process", "table_buffering_combine", "table_buffering_destructor")
 
 _CHANGES: Final = (
     "catalog_create",
@@ -80,7 +65,7 @@ RECORD_HANDLERS: dict[str, Any] = {}
 BUILTINS = builtin.BUILTINS
 
 
-def _later(table: dict[str, Any], module: str, methods: Iterable[str]) -> None:
+def _later(table: dict[str, Any], module: str, prefix: str) -> None:
     """Handlers whose module is imported by the first call: a worker seldom has functions of every kind."""
 
     def load(call: Call, given: Any) -> Any:
@@ -88,13 +73,13 @@ def _later(table: dict[str, Any], module: str, methods: Iterable[str]) -> None:
         table.update(found)
         return found[call.method.name](call, given)
 
-    table.update(dict.fromkeys(methods, load))
+    table.update((name, load) for name in methods.names() if name.startswith(prefix))
 
 
-_later(HANDLERS, "buffering", _BUFFERING)
-_later(HANDLERS, "copying", ["catalog_copy_from_formats"])
-_later(RECORD_HANDLERS, "aggregate", _AGGREGATE)
-_later(RECORD_HANDLERS, "streaming", _STREAMING)
+_later(HANDLERS, "buffering", "table_buffering_")
+_later(HANDLERS, "copying", "catalog_copy_")
+_later(RECORD_HANDLERS, "aggregate", "aggregate_")
+_later(RECORD_HANDLERS, "streaming", "aggregate_streaming_")
 
 
 def load_all() -> None:

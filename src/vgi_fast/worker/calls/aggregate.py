@@ -155,55 +155,46 @@ def update(call: Call, record: RecordBatch) -> Reply:
     fields = Fields(record)
     run = run_of(call, fields)
     position = fields.need("input_batch")
-    ids, batch, columns = run.shaped(fields.batch("input_batch"))
-    groups = run.groups
-    groups.assign(ids)
-    digest = cell_digest(record, position)
-    states = run.records
-    if groups.count and states.load(groups, digest):
-        run.engine.update(groups, batch, columns)
-        call.pledge = Running(run)
-        states.publish(groups, digest)
     reply = acknowledged(call, records.AGGREGATE_UPDATE_RESPONSE)
+    updates = call.pledge = Updates(run, reply.stream)
+    updates(cell_digest(record, position), fields.batch("input_batch"))
     session = call.session
     # Not where authors' code runs: a call that fails is repeated, to be understood in full.
     if isinstance(run.engine, ReductionEngine) and session.request is not None and not call.service.log.calls:
         fixed = {name: fields[name] for name in fields.at if name != "input_batch"}
-        session.calls = HandledCalls(*session.request, fixed, Updates(run, reply.stream))
+        session.calls = HandledCalls(*session.request, fixed, updates)
     return reply
 
 
 class Updates:
-    """Applies the updates of one execution that follow the first over the same connection."""
+    """Applies updates of one execution over one connection. Those that follow the first may come from the core."""
 
-    __slots__ = ("_has_changed", "_reply", "_run")
+    __slots__ = ("_has_changed", "_reply", "_running")
 
     def __init__(self, run: Aggregation, reply: bytes) -> None:
-        self._run = run
+        self._running = Running(run)
         self._reply = reply
         self._has_changed = False
 
     def __call__(self, digest: bytes, batch: RecordBatch) -> bytes:
-        run = self._run
+        run = self._running.run
         self._has_changed = False
         ids, batch, columns = run.shaped(batch)
         groups, states = run.groups, run.records
         groups.assign(ids)
         if groups.count and states.load(groups, digest):
             run.engine.update(groups, batch, columns)
-            states.publish(groups, digest)
             self._has_changed = True
+            states.publish(groups, digest)
         return self._reply
 
     def answered(self) -> None:
         if self._has_changed:
-            self._run.records.answered()
-            self._run.engine.answered()
+            self._running.answered()
 
     def unanswered(self) -> None:
         if self._has_changed:
-            self._run.records.unanswered()
-            self._run.engine.unanswered()
+            self._running.unanswered()
 
 
 def combine(call: Call, record: RecordBatch) -> Reply:
